@@ -8,7 +8,12 @@
 //!
 //! Deliberately absent: any rule about meetings, media or tokens.
 
+mod jwks;
+
+use std::{collections::HashMap, sync::Arc};
+
 use async_trait::async_trait;
+use dt_ids::HandlerId;
 use dt_wire::internal::{
     AssignMeeting, AssignMeetingResponse, ControllerHeartbeat, ControllerHeartbeatResponse,
     EndMeetingCall, EndMeetingCallResponse, GetJwks, GetJwksResponse, HandlerEvent,
@@ -20,6 +25,8 @@ use dt_wire::internal::{
     UpdateMeetingResponse,
 };
 use tokio::sync::mpsc;
+
+pub use jwks::AuthJwks;
 
 /// Why a call was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -130,4 +137,18 @@ pub trait MediaHandler: Send + Sync {
     /// controller that does not read loses telemetry, never the handler its time.
     async fn telemetry(&self, request: TelemetryRequest)
     -> RpcResult<mpsc::Receiver<HandlerEvent>>;
+}
+
+/// Where a meeting controller finds the media handlers that were picked for its
+/// meetings.
+pub trait HandlerDirectory: Send + Sync {
+    /// The handler with this id; `None` when nobody knows it (any more).
+    fn handler(&self, handler: HandlerId) -> Option<Arc<dyn MediaHandler>>;
+}
+
+/// Handlers that are known once and for all, as in one process.
+impl HandlerDirectory for HashMap<HandlerId, Arc<dyn MediaHandler>> {
+    fn handler(&self, handler: HandlerId) -> Option<Arc<dyn MediaHandler>> {
+        self.get(&handler).cloned()
+    }
 }

@@ -1,0 +1,178 @@
+//! The roles of this process and who knows whom.
+//!
+//! Each is given the others only as `Arc<dyn …>` of `dt-rpc`. The circle
+//! between the global controller (which calls meeting controllers) and those
+//! (which register there) is closed by a directory that is filled last.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use auth_controller::{AuthController, MasterKey};
+use dt_ids::{ControllerId, HandlerId};
+use dt_service::{http::Authenticator, tls::{CertificateStore, Certificates}};
+use dt_store::{Database, MemoryState, SqliteDatabase, StateStore};
+use dt_token::{Jwks, JwksFetchError, JwksSource, Verifier};
+use dt_wire::internal::{Endpoint, GetJwks};
+use global_controller::{ControllerDirectory, GlobalController};
+use media_handler::MediaHandler;
+use meeting_controller::MeetingController;
+
+use super::{ports::Ports, settings::Settings};
+use crate::admin::place::DATABASE_FILE;
+
+/// All roles, running.
+pub(super) struct Roles {
+    pub(super) database: Arc<dyn Database>,
+    pub(super) state: Arc<dyn StateStore>,
+    pub(super) auth: Arc<AuthController>,
+    pub(super) global: Arc<GlobalController>,
+    pub(super) meeting: Arc<MeetingController>,
+    pub(super) meeting_id: ControllerId,
+    /// In the order of their paths.
+    pub(super) handlers: Vec<(HandlerId, Arc<MediaHandler>)>,
+    pub(super) public: SocketAddr,
+    sqlite: SqliteDatabase,
+}
+
+impl Roles {
+    pub(super) async fn start(
+        settings: &Settings,
+        ports: &Ports,
+        certificates: &CertificateStore,
+    ) -> anyhow::Result<Self> {
+        let sqlite = SqliteDatabase::open(settings.data.join(DATABASE_FILE)).await?;
+        let database: Arc<dyn Database> = Arc::new(sqlite.clone());
+        let state: Arc<dyn StateStore> = Arc::new(MemoryState::new());
+        let auth = start_auth(settings, &database, &state).await?;
+        let verifier = Arc::new(Verifier::new(
+            settings.auth.issuer.clone(),
+            Arc::new(KeysByCall(auth.clone())),
+        ));
+        let controllers = Arc::new(Controllers::default());
+        let global = GlobalController::new(
+            settings.global.clone(),
+            global_controller::Dependencies {
+                database: Arc::clone(&database),
+                state: Arc::clone(&state),
+                auth: auth.clone(),
+                controllers: controllers.clone(),
+                authenticator: Authenticator::new(Arc::clone(&verifier)),
+            },
+        );
+
+        let (public, now) = (ports.public_address, certificates.current());
+        let handlers: Vec<_> = (0..settings.handlers)
+            .map(|number| {
+                let id = HandlerId::random();
+                let endpoint = handler_endpoint(public, number, &now);
+                (id, MediaHandler::new(media_handler::Config::new(id, endpoint)))
+            })
+            .collect();
+        let directory: HashMap<HandlerId, Arc<dyn dt_rpc::MediaHandler>> =
+            handlers.iter().map(|(id, handler)| (*id, handler.clone() as _)).collect();
+        let meeting_id = ControllerId::random();
+        let meeting = MeetingController::start(
+            meeting_controller::Config::new(meeting_id, controller_endpoint(public, &now)),
+            meeting_controller::Dependencies {
+                registry: global.clone(),
+                handlers: Arc::new(directory),
+                state: Arc::clone(&state),
+                verifier,
+            },
+        )
+        .await;
+        controllers.add(meeting_id, meeting.clone());
+        let roles = Self {
+            database,
+            state,
+            auth,
+            global,
+            meeting,
+            meeting_id,
+            handlers,
+            public,
+            sqlite,
+        };
+        super::heartbeat::register_handlers(&roles, &now).await?;
+        Ok(roles)
+    }
+
+    /// Closes what must not be left open on disk.
+    pub(super) async fn close(&self) {
+        self.sqlite.close().await;
+    }
+}
+
+async fn start_auth(
+    settings: &Settings,
+    database: &Arc<dyn Database>,
+    state: &Arc<dyn StateStore>,
+) -> anyhow::Result<Arc<AuthController>> {
+    let config = auth_controller::Config {
+        master_key: Some(MasterKey::load_or_make(&settings.data)?),
+        trusted_proxies: Arc::new(settings.global.trusted_proxies.clone()),
+        ..settings.auth.clone()
+    };
+    AuthController::start(config, Arc::clone(database), Arc::clone(state))
+        .await
+        .context("the auth controller does not start")
+}
+
+/// Where clients dial the meeting controller.
+pub(super) fn controller_endpoint(public: SocketAddr, now: &Certificates) -> Endpoint {
+    endpoint(public, "mc", now)
+}
+
+/// Where clients dial the media handler of this number.
+pub(super) fn handler_endpoint(public: SocketAddr, number: usize, now: &Certificates) -> Endpoint {
+    endpoint(public, &format!("mh/{number}"), now)
+}
+
+fn endpoint(public: SocketAddr, path: &str, now: &Certificates) -> Endpoint {
+    let port = public.port();
+    let url = if public.ip().is_unspecified() {
+        // Whoever asks is sent to the host by which it came.
+        format!("https://*:{port}/{path}")
+    } else {
+        format!("https://{public}/{path}")
+    };
+    Endpoint {
+        url,
+        websocket_url: String::new(),
+        certificate_hashes: now.pinned.iter().map(|hash| hash.to_vec().into()).collect(),
+    }
+}
+
+/// Ways to the meeting controllers of this process.
+#[derive(Default)]
+struct Controllers(RwLock<HashMap<ControllerId, Arc<dyn dt_rpc::MeetingController>>>);
+
+impl Controllers {
+    fn add(&self, id: ControllerId, controller: Arc<dyn dt_rpc::MeetingController>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, controller);
+    }
+}
+
+#[async_trait]
+impl ControllerDirectory for Controllers {
+    async fn controller(&self, id: ControllerId) -> Option<Arc<dyn dt_rpc::MeetingController>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+}
+
+/// The auth controller's keys, asked for as another process would.
+struct KeysByCall(Arc<dyn dt_rpc::AuthController>);
+
+#[async_trait]
+impl JwksSource for KeysByCall {
+    async fn fetch(&self) -> Result<Jwks, JwksFetchError> {
+        let answer = self.0.get_jwks(GetJwks {}).await;
+        let answer = answer.map_err(|error| JwksFetchError(error.to_string()))?;
+        Jwks::parse(&answer.jwks_json).map_err(|error| JwksFetchError(error.to_string()))
+    }
+}

@@ -1,0 +1,372 @@
+//! What the controller's messages mean.
+
+use std::{sync::Arc, time::Duration};
+
+use dt_ids::{HandlerId, StreamId};
+use dt_session_core::{Attempt, End, Phase, Refusal, ResumeToken};
+use dt_wire::v1::{
+    Carrier, ErrorCode, ErrorMessage, JoinResponse, LeaveReason, MediaServerInfo, MediaToken,
+    ParticipantLeft, ParticipantUpdated, RequestMediaToken, SendDirective, StreamAssignments,
+    StreamPublished, UpdateLayout, client_message, server_message::Body,
+};
+
+use super::{Driver, Pending, Seat, now};
+use crate::{
+    Dial, Directive, Endpoint, Event, HandlerEndpoint, RequestError, Roster, Secret, StreamType,
+    media::MediaReport, publisher::Shared, signaling::Report,
+};
+
+impl<D: Dial> Driver<D> {
+    pub(super) fn handle_report(&mut self, report: Report) {
+        match report {
+            Report::Opened(attempt) => self.machine.handle_open(attempt, now()),
+            Report::OpenFailed(attempt, error) => {
+                self.last_error = Some(error.to_string());
+                self.machine.handle_open_failed(attempt, now());
+            }
+            Report::Closed(attempt, closed) => {
+                self.session.take_if(|session| session.attempt == attempt);
+                self.machine.handle_closed(attempt, closed, now());
+            }
+            Report::Echo(attempt, packet) => self.machine.handle_echo(attempt, &packet, now()),
+            Report::Message(attempt, request_id, body) => {
+                if self.session.as_ref().is_some_and(|s| s.attempt == attempt) {
+                    self.machine.handle_message(attempt, now());
+                    self.handle_message(attempt, request_id, *body);
+                }
+            }
+        }
+    }
+
+    pub(super) fn handle_media(&mut self, report: MediaReport) {
+        match report {
+            MediaReport::NeedsToken(handler) => self.media.need_token(handler, now()),
+            MediaReport::Ready => self.tell(Event::MediaReady),
+            MediaReport::KeyFrameWanted(stream) => self.want_key_frame(stream),
+        }
+    }
+
+    fn want_key_frame(&self, stream: StreamId) {
+        if let Some(publisher) = self.publishers.iter().find(|p| p.stream_id == stream) {
+            publisher.want_key_frame();
+        }
+    }
+
+    pub(super) fn request_token(&mut self, handler: HandlerId) {
+        let request = RequestMediaToken {
+            handler_id: handler.to_string(),
+        };
+        self.request(
+            client_message::Body::RequestMediaToken(request),
+            Pending::MediaToken,
+        );
+    }
+
+    fn handle_message(&mut self, attempt: Attempt, request_id: u64, body: Body) {
+        let pending = match request_id {
+            0 => None,
+            id => self.pending.remove(&id),
+        };
+        match (body, pending) {
+            (Body::Error(error), pending) => self.handle_error(attempt, error, pending),
+            (Body::JoinResponse(response), Some(Pending::Join)) => {
+                self.handle_joined(attempt, &response);
+            }
+            (Body::StreamPublished(published), Some(Pending::Publish(stream, waits))) => {
+                let publisher = self.publishers.iter().find(|p| p.stream_id == stream);
+                if let (Some(publisher), Some(stream)) = (publisher, &published.stream) {
+                    publisher.confirmed(stream);
+                }
+                if let Some(waits) = waits {
+                    let _ = waits.reply.send(Ok(waits.publisher));
+                }
+            }
+            (Body::MediaToken(token), _) => self.handle_token(&token),
+            (_, Some(Pending::Leave)) => self.machine.handle_leave(),
+            (Body::StreamAssignments(map), pending) => {
+                self.handle_assignments(&map);
+                self.answered(pending);
+            }
+            (_, Some(pending)) => self.answered(Some(pending)),
+            (body, None) => self.handle_push(body),
+        }
+    }
+
+    fn answered(&mut self, pending: Option<Pending>) {
+        if let Some(Pending::Reply(reply)) = pending {
+            // Whoever asked may have stopped waiting.
+            let _ = reply.send(Ok(()));
+        }
+    }
+
+    fn handle_error(&mut self, attempt: Attempt, error: ErrorMessage, pending: Option<Pending>) {
+        match pending {
+            Some(Pending::Join) => {
+                self.last_error = Some(error.message.clone());
+                let refusal = Refusal {
+                    code: error.code(),
+                    retry_after: error
+                        .retry_after_ms
+                        .map(|ms| Duration::from_millis(ms.into())),
+                };
+                self.machine.handle_refused(attempt, refusal, now());
+            }
+            Some(Pending::Publish(_, Some(waits))) => {
+                // Dropping its publisher takes it off the list.
+                let _ = waits.reply.send(Err(RequestError::from_wire(error)));
+            }
+            Some(Pending::Reply(reply)) => {
+                let _ = reply.send(Err(RequestError::from_wire(error)));
+            }
+            // A seat that was taken back has its layout still.
+            Some(Pending::Layout) if error.code() == ErrorCode::Conflict => self.update_layout(),
+            Some(Pending::Leave) => self.machine.handle_leave(),
+            // Asked for again after a while.
+            Some(Pending::MediaToken) => {}
+            Some(Pending::Publish(_, None) | Pending::Layout | Pending::Quiet) | None => {
+                // Errors of a join that failed already concern nobody.
+                if self.machine.phase() == Phase::Joined {
+                    self.tell(Event::Refused(error.code(), error.message));
+                }
+            }
+        }
+    }
+
+    fn update_layout(&mut self) {
+        if let Some(layout) = &self.layout {
+            let layout = Some(layout.message());
+            self.request(
+                client_message::Body::UpdateLayout(UpdateLayout { layout }),
+                Pending::Quiet,
+            );
+        }
+    }
+
+    fn handle_joined(&mut self, attempt: Attempt, response: &JoinResponse) {
+        let Ok(participant_id) = response.participant_id.parse() else {
+            self.last_error = Some("the server gave a seat without a valid id".into());
+            self.told(End::Protocol);
+            return;
+        };
+        let user_id = dt_ids::UserId(response.user_id);
+        self.seat = Some((participant_id, user_id));
+        for publisher in &self.publishers {
+            // Set once; a seat that is taken back keeps its number.
+            let _ = publisher.user_id.set(user_id);
+        }
+        let token = ResumeToken(response.resume_token.clone());
+        self.machine.handle_joined(attempt, token, now());
+        self.receiving.renew_assignments();
+        self.change_roster(|roster| {
+            roster.clear();
+            for participant in &response.existing_participants {
+                roster.insert(participant);
+            }
+        });
+        let servers = response.media_servers.iter();
+        for server in servers.chain(response.media_server.as_ref()) {
+            self.use_handler(server);
+        }
+        if response.resumed {
+            self.publish_missing(response);
+        }
+        if let Some(directive) = &response.send_directive {
+            self.direct(directive);
+        }
+        if let Some(joined) = self.joined.take() {
+            let _ = joined.send(Ok(Seat {
+                participant_id,
+                user_id,
+            }));
+        }
+    }
+
+    /// Publishes what the seat that was taken back does not have any more.
+    fn publish_missing(&mut self, response: &JoinResponse) {
+        let kept: Vec<StreamId> = response
+            .self_
+            .iter()
+            .flat_map(|participant| &participant.streams)
+            .filter_map(|stream| stream.stream_id.parse().ok())
+            .collect();
+        for publisher in self.publishers.clone() {
+            if !kept.contains(&publisher.stream_id) {
+                self.publish(&publisher, None);
+            }
+        }
+    }
+
+    /// Connects to a handler, or gives it its token when it is known. Given
+    /// twice, the first one counts.
+    fn use_handler(&mut self, server: &MediaServerInfo) {
+        let (Ok(handler_id), Ok(url)) = (
+            server.handler_id.parse::<HandlerId>(),
+            server.media_handler_url.parse(),
+        ) else {
+            return;
+        };
+        let certificate_hashes = server
+            .certificate_hashes
+            .iter()
+            .filter_map(|hash| hash[..].try_into().ok())
+            .collect();
+        let endpoint = Endpoint {
+            url,
+            certificate_hashes,
+        };
+        self.media.ensure(
+            HandlerEndpoint {
+                handler_id,
+                endpoint,
+            },
+            &self.publishers,
+        );
+        if !server.connection_token.is_empty() {
+            self.media
+                .give_token(handler_id, Secret::new(&server.connection_token));
+        }
+    }
+
+    fn handle_token(&mut self, token: &MediaToken) {
+        if let Some(server) = &token.media_server {
+            self.use_handler(server);
+        }
+    }
+
+    /// The whole truth about what to send.
+    fn direct(&self, message: &SendDirective) {
+        for publisher in &self.publishers {
+            let directive = directive_of(publisher, message);
+            publisher.direct(directive);
+        }
+    }
+
+    fn handle_assignments(&mut self, map: &StreamAssignments) {
+        self.receiving.assign(map);
+        let streams = map.assignments.iter();
+        let streams = streams.filter_map(|entry| entry.stream_id.parse().ok());
+        self.tell(Event::Assigned(streams.collect()));
+    }
+
+    fn handle_push(&mut self, body: Body) {
+        match body {
+            Body::ParticipantJoined(joined) => {
+                let participant = joined.participant.unwrap_or_default();
+                if let Some(id) = self.change_roster(|roster| roster.insert(&participant)) {
+                    self.tell(Event::Joined(id));
+                }
+            }
+            Body::ParticipantLeft(left) => self.handle_left(&left),
+            Body::ParticipantUpdated(update) => self.handle_update(&update),
+            Body::StreamPublished(published) => self.handle_published(&published),
+            Body::StreamUnpublished(message) => {
+                let owner = message.participant_id.parse();
+                let stream = self.change_roster(|roster| roster.unpublish(&message));
+                if let (Ok(owner), Some(stream)) = (owner, stream) {
+                    self.receiving.forget_stream(stream);
+                    self.tell(Event::Unpublished(owner, stream));
+                }
+            }
+            Body::SendDirective(directive) => self.direct(&directive),
+            Body::ActiveSpeakers(speakers) => {
+                let ids = speakers.participant_ids.iter();
+                let ids = ids.filter_map(|id| id.parse().ok()).collect();
+                self.tell(Event::Speakers(ids));
+            }
+            Body::RequestKeyframe(request) => {
+                if let Ok(stream) = request.stream_id.parse() {
+                    self.want_key_frame(stream);
+                }
+            }
+            // Answers to questions that nobody waits for any more, and messages
+            // that this client has no use for.
+            Body::JoinResponse(_)
+            | Body::Error(_)
+            | Body::Ack(_)
+            | Body::SubscriptionAck(_)
+            | Body::StreamAssignments(_)
+            | Body::MediaToken(_)
+            | Body::StreamQualityUpdate(_) => {}
+            #[allow(unreachable_patterns)] // messages of later versions of the wire
+            _ => {}
+        }
+    }
+
+    fn handle_left(&mut self, left: &ParticipantLeft) {
+        let Ok(id) = left.participant_id.parse() else {
+            return;
+        };
+        if self.seat.is_some_and(|(own, _)| own == id) || left.reason() == LeaveReason::MeetingEnded
+        {
+            self.told(match left.reason() {
+                LeaveReason::Kicked => End::Removed,
+                LeaveReason::MeetingEnded => End::MeetingEnded,
+                LeaveReason::Voluntary => End::Left,
+                LeaveReason::ConnectionLost => End::Lost,
+            });
+            return;
+        }
+        if let Some(gone) = self.change_roster(|roster| roster.remove(id)) {
+            for stream in gone.streams {
+                self.receiving.forget_stream(stream.id);
+            }
+            self.tell(Event::Left(id, left.reason()));
+        }
+    }
+
+    fn handle_update(&mut self, update: &ParticipantUpdated) {
+        let Ok(id) = update.participant_id.parse() else {
+            return;
+        };
+        if self.seat.is_some_and(|(own, _)| own == id) {
+            for mute in &update.mutes {
+                if let Ok(stream) = mute.stream_id.parse() {
+                    self.set_muted(stream, mute.muted);
+                }
+            }
+        } else {
+            self.change_roster(|roster| roster.update(update));
+        }
+        self.tell(Event::Updated(id));
+    }
+
+    fn handle_published(&mut self, published: &StreamPublished) {
+        let owner = published.participant_id.parse();
+        let stream = self.change_roster(|roster| roster.publish(published));
+        if let (Ok(owner), Some(stream)) = (owner, stream) {
+            self.tell(Event::Published(owner, stream));
+        }
+    }
+
+    fn change_roster<T>(&self, change: impl FnOnce(&mut Roster) -> T) -> T {
+        let mut result = None;
+        self.roster
+            .send_modify(|roster| result = Some(change(Arc::make_mut(roster))));
+        result.expect("send_modify calls what it is given")
+    }
+}
+
+/// What a whole directive says about one stream, of which this client sends one
+/// encoding.
+fn directive_of(publisher: &Shared, message: &SendDirective) -> Directive {
+    let id = publisher.stream_id.to_string();
+    let mut encodings = message.encodings.iter();
+    let Some(encoding) = encodings.find(|e| e.stream_id == id && e.encoding == 0) else {
+        return Directive::NOTHING;
+    };
+    let carrier = match (encoding.carrier(), publisher.publication.kind) {
+        (Carrier::Unspecified, StreamType::Audio) => Carrier::Datagram,
+        (Carrier::Unspecified, _) => Carrier::Stream,
+        (carrier, _) => carrier,
+    };
+    Directive {
+        active: encoding.active,
+        carrier,
+        handlers: encoding
+            .handler_ids
+            .iter()
+            .filter_map(|id| id.parse().ok())
+            .collect(),
+        max_bitrate: encoding.max_bitrate,
+    }
+}

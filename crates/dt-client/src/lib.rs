@@ -1,0 +1,57 @@
+//! The Rust client SDK of Dark Tower: join a meeting, publish and receive media.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use dt_client::{Api, JoinOptions, Joined, Meeting, MeetingLink};
+//!
+//! let link: MeetingLink = "http://127.0.0.1:8080/m/abcde-fghjk-mnpqr".parse()?;
+//! let access = Api::new(&link.api_url())?.guest_access(link.key()).await?;
+//! let Joined { meeting, mut frames, .. } =
+//!     Meeting::join(access, JoinOptions::named("Robot")).await?;
+//! while let Some(frame) = frames.recv().await {
+//!     println!("{} bytes of {:?}", frame.payload.len(), frame.kind);
+//! }
+//! meeting.leave().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Api`] talks HTTP to the global controller. [`Meeting`] holds a seat: one
+//! task drives the signaling session by the machine of `dt-session-core`, one
+//! task a media handler carries frames, and both come back by themselves after a
+//! loss. Media is given and taken as encoded frames; capturing, encoding,
+//! decoding and playing are not done here.
+
+mod access;
+mod api;
+mod assignments;
+pub mod check;
+pub mod clip;
+mod dial;
+mod driver;
+mod frame;
+mod inbox;
+mod lane;
+mod link;
+mod media;
+mod meeting;
+mod publisher;
+mod receiving;
+mod roster;
+mod signaling;
+
+pub use access::{Endpoint, HandlerEndpoint, MeetingAccess, Secret, Settings};
+pub use api::{Api, ApiError, NewMeeting, NewSettings};
+pub use dial::{Dial, DialError, WebTransportDial};
+pub use dt_frame::{AudioLevel, Continuity, FourCc, FrameType, MediaKind};
+pub use dt_session_core::{End, Phase};
+pub use frame::{MediaFrame, ReceiveStats, ReceivedFrame, now_us};
+pub use link::{InvalidLink, MeetingLink};
+pub use meeting::{Event, JoinError, JoinOptions, Joined, Layout, Meeting, RequestError};
+pub use publisher::{Directive, Publication, Publisher, Sent};
+pub use roster::{Participant, Roster, Stream};
+
+/// Over which way the frames of a stream go.
+pub use dt_wire::v1::Carrier;
+/// What a stream shows or sounds.
+pub use dt_wire::v1::StreamType;

@@ -1,0 +1,343 @@
+//! The media sessions with one handler, one after the other: a task that opens
+//! them ahead of the join, says hello as soon as there is a token, receives, and
+//! comes back with a fresh token after a loss.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use dt_frame::{GroupItem, GroupParser, PAYLOAD_BYTES_MAX};
+use dt_ids::{Encoding, HandlerId, StreamId};
+use dt_session_core::{Backoff, CloseCode, Config, Liveness, Probe};
+use dt_transport::{RecvStream, SendStream, Session};
+use dt_wire::{
+    framing::{self, Decoder, Framed, RTT_TAG},
+    v1::{
+        MediaClientMessage, MediaHello, MediaServerMessage, MediaWelcome, RequestKeyframe,
+        media_client_message, media_server_message,
+    },
+};
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::{
+    Dial, HandlerEndpoint, Secret, lane::Outlet, publisher::Shared, receiving::Receiving,
+};
+
+const READ_BYTES: usize = 64 << 10;
+/// Streams read at once; the server opens no more than its own bound.
+const GROUPS_MAX: usize = 512;
+/// How long the handler may take to welcome.
+const WELCOME_MAX: Duration = Duration::from_secs(5);
+
+/// What the driver learns of a handler.
+#[derive(Debug)]
+pub(crate) enum MediaReport {
+    /// A session was lost or refused: a fresh token is needed.
+    NeedsToken(HandlerId),
+    /// Media goes both ways.
+    Ready,
+    /// The sender is asked to begin a new group.
+    KeyFrameWanted(StreamId),
+}
+
+/// What a handler's task works with.
+pub(crate) struct Context<D: Dial> {
+    pub(crate) handler: HandlerEndpoint,
+    pub(crate) dial: Arc<D>,
+    pub(crate) config: Config,
+    pub(crate) receiving: Arc<Receiving>,
+    pub(crate) reports: mpsc::Sender<MediaReport>,
+    /// The newest token that was not used yet.
+    pub(crate) tokens: watch::Receiver<Option<Secret>>,
+    pub(crate) outlet: watch::Sender<Option<Outlet<D::Session>>>,
+    /// Key frames that the receiving side asks for.
+    pub(crate) key_frames: Arc<tokio::sync::Mutex<mpsc::Receiver<(StreamId, Encoding)>>>,
+    /// The streams whose datagrams must fit.
+    pub(crate) publishers: watch::Receiver<Vec<Arc<Shared>>>,
+}
+
+/// A session that was welcomed.
+struct Welcomed<S: Session> {
+    session: S,
+    send: S::Send,
+    recv: S::Recv,
+    decoder: Decoder,
+    datagram_bytes_max: usize,
+}
+
+impl<D: Dial> Context<D> {
+    /// Runs until the task is aborted with its driver.
+    pub(crate) async fn run(mut self, seed: u64) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let config = self.config;
+        let mut backoff = Backoff::new(config.backoff_first, config.backoff_max, config.spread);
+        let mut number = 0;
+        loop {
+            if let Some(welcomed) = self.open().await {
+                backoff.reset();
+                number += 1;
+                self.serve(welcomed, number).await;
+                self.outlet.send_replace(None);
+            }
+            let wait = backoff.next(&mut rng);
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// A session for which the handler knows us.
+    async fn open(&mut self) -> Option<Welcomed<D::Session>> {
+        let session = self.dial.dial(&self.handler.endpoint).await.ok()?;
+        let token = tokio::select! {
+            token = self.tokens.wait_for(Option::is_some) => token.ok()?.clone()?,
+            // Warm sessions may be closed when there are too many.
+            _ = session.closed() => return None,
+        };
+        let welcomed = timeout(WELCOME_MAX, hello(session.clone(), &token)).await;
+        match welcomed {
+            Ok(Some(welcomed)) => Some(welcomed),
+            Ok(None) | Err(_) => {
+                session.close(CloseCode::Graceful as u32, "");
+                self.renew_token(&token).await;
+                None
+            }
+        }
+    }
+
+    /// A token that was used is of no use any more.
+    async fn renew_token(&mut self, used: &Secret) {
+        if self.tokens.borrow_and_update().as_ref() == Some(used) {
+            let report = MediaReport::NeedsToken(self.handler.handler_id);
+            // Without a driver the task is about to be aborted.
+            let _ = self.reports.send(report).await;
+        }
+        let used = used.clone();
+        let _ = self
+            .tokens
+            .wait_for(|token| token.as_ref() != Some(&used))
+            .await;
+    }
+
+    /// Receives until the session is over.
+    async fn serve(&mut self, welcomed: Welcomed<D::Session>, number: u64) {
+        let used = self.tokens.borrow().clone();
+        let session = welcomed.session.clone();
+        self.fit_datagrams(welcomed.datagram_bytes_max.min(session.max_datagram_bytes()));
+        let outlet = Outlet {
+            session: session.clone(),
+            number,
+        };
+        self.outlet.send_replace(Some(outlet));
+        if self.reports.send(MediaReport::Ready).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = self.control(welcomed) => {}
+            () = datagrams(&session, &self.receiving) => {}
+            () = groups(&session, &self.receiving) => {}
+        }
+        self.outlet.send_replace(None);
+        session.close(CloseCode::Graceful as u32, "");
+        if let Some(used) = used {
+            self.renew_token(&used).await;
+        }
+    }
+
+    fn fit_datagrams(&self, bytes: usize) {
+        for publisher in self.publishers.borrow().iter() {
+            publisher.datagram_bytes.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// The control stream: probes, key-frame requests both ways. Ends when the
+    /// session is dead.
+    async fn control(&self, welcomed: Welcomed<D::Session>) {
+        let Welcomed {
+            mut send,
+            mut recv,
+            mut decoder,
+            session,
+            datagram_bytes_max,
+        } = welcomed;
+        let mut live = Liveness::new(
+            self.config.probe_interval,
+            self.config.dead_after,
+            Instant::now().into_std(),
+        );
+        loop {
+            let due = match live.poll(Instant::now().into_std()) {
+                Probe::Dead => return,
+                Probe::Send(packet) => {
+                    if send.write(framing::encode_bytes(&packet)).await.is_err() {
+                        return;
+                    }
+                    self.fit_datagrams(datagram_bytes_max.min(session.max_datagram_bytes()));
+                    continue;
+                }
+                Probe::Wait(due) => due,
+            };
+            tokio::select! {
+                chunk = recv.read_chunk(READ_BYTES) => {
+                    let Ok(Some(chunk)) = chunk else { return };
+                    let now = Instant::now().into_std();
+                    live.heard(now);
+                    decoder.push(&chunk);
+                    if self.take_messages(&mut decoder, &mut live).await.is_none() {
+                        return;
+                    }
+                }
+                request = next_request(&self.key_frames) => {
+                    if send.write(request_key_frame(request)).await.is_err() {
+                        return;
+                    }
+                }
+                () = sleep_until(due.into()) => {}
+            }
+        }
+    }
+
+    /// `None` when the handler broke the rules or ended the session.
+    async fn take_messages(&self, decoder: &mut Decoder, live: &mut Liveness) -> Option<()> {
+        while let Some(framed) = decoder.next().ok()? {
+            let bytes = match framed {
+                Framed::Rtt(packet) => {
+                    live.handle_echo(&packet, Instant::now().into_std());
+                    continue;
+                }
+                Framed::Message(bytes) => bytes,
+            };
+            match MediaServerMessage::read(&bytes) {
+                Ok((_, media_server_message::Body::RequestKeyframe(request))) => {
+                    if let Ok(stream) = request.stream_id.parse() {
+                        let report = MediaReport::KeyFrameWanted(stream);
+                        self.reports.send(report).await.ok()?;
+                    }
+                }
+                // Errors on this stream answer key-frame requests at most.
+                Ok(_) | Err(dt_wire::DecodeError::Empty) => {}
+                Err(_) => return None,
+            }
+        }
+        Some(())
+    }
+}
+
+/// Says hello and waits for the welcome.
+async fn hello<S: Session>(session: S, token: &Secret) -> Option<Welcomed<S>> {
+    let (mut send, mut recv) = session.open_bi().await.ok()?;
+    let hello = MediaHello {
+        connection_token: token.reveal().to_owned(),
+    };
+    let hello = MediaClientMessage::new(1, media_client_message::Body::Hello(hello));
+    send.write(framing::encode(&hello)).await.ok()?;
+    let mut decoder = Decoder::default();
+    loop {
+        let chunk = recv.read_chunk(READ_BYTES).await.ok()??;
+        decoder.push(&chunk);
+        while let Some(framed) = decoder.next().ok()? {
+            let Framed::Message(bytes) = framed else {
+                continue;
+            };
+            match MediaServerMessage::read(&bytes).ok()?.1 {
+                media_server_message::Body::Welcome(welcome) => {
+                    return Some(Welcomed {
+                        datagram_bytes_max: datagram_limit(&welcome),
+                        session,
+                        send,
+                        recv,
+                        decoder,
+                    });
+                }
+                media_server_message::Body::Error(error) => {
+                    tracing::debug!(code = error.code, "the media handler refused the session");
+                    return None;
+                }
+                media_server_message::Body::RequestKeyframe(_) => {}
+            }
+        }
+    }
+}
+
+fn datagram_limit(welcome: &MediaWelcome) -> usize {
+    match usize::try_from(welcome.max_datagram_bytes) {
+        Ok(0) | Err(_) => dt_frame::DATAGRAM_BYTES_MAX,
+        Ok(bytes) => bytes,
+    }
+}
+
+fn request_key_frame((stream, encoding): (StreamId, Encoding)) -> Bytes {
+    let request = RequestKeyframe {
+        stream_id: stream.to_string(),
+        encoding: u32::from(encoding.get()),
+    };
+    framing::encode(&MediaClientMessage::new(
+        0,
+        media_client_message::Body::RequestKeyframe(request),
+    ))
+}
+
+/// The sessions of all handlers share the requests: whichever is alive sends.
+async fn next_request(
+    requests: &tokio::sync::Mutex<mpsc::Receiver<(StreamId, Encoding)>>,
+) -> (StreamId, Encoding) {
+    match requests.lock().await.recv().await {
+        Some(request) => request,
+        // The seat is over; so is this task, soon.
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends with the session.
+async fn datagrams<S: Session>(session: &S, receiving: &Receiving) {
+    while let Ok(datagram) = session.recv_datagram().await {
+        if datagram.first() != Some(&RTT_TAG) {
+            receiving.datagram(datagram);
+        }
+    }
+}
+
+/// Ends with the session.
+async fn groups<S: Session>(session: &S, receiving: &Arc<Receiving>) {
+    let mut readers = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = readers.join_next() => {}
+            stream = session.accept_uni(), if readers.len() < GROUPS_MAX => {
+                let Ok(stream) = stream else { return };
+                let receiving = Arc::clone(receiving);
+                readers.spawn(async move { group(stream, &receiving).await });
+            }
+        }
+    }
+}
+
+async fn group(mut stream: impl RecvStream, receiving: &Receiving) {
+    let mut parser = GroupParser::new(PAYLOAD_BYTES_MAX);
+    // A group that was reset was given up by the server; the base-layer counter
+    // of the next one tells what is missing.
+    while let Ok(Some(mut chunk)) = stream.read_chunk(READ_BYTES).await {
+        loop {
+            match parser.next(&mut chunk) {
+                Ok(Some(GroupItem::Header(_))) => {}
+                Ok(Some(GroupItem::Frame(header, payload))) => {
+                    let Some(stream) = parser.stream().copied() else {
+                        return;
+                    };
+                    receiving.stream_frame(&stream, &header, payload).await;
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    receiving.reject();
+                    stream.stop(1);
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! A seat in a meeting, as an application holds it.
+
+use std::{sync::Arc, time::Duration};
+
+use dt_ids::{MeetingId, ParticipantId, StreamId, UserId};
+use dt_session_core::{Config, End, Phase};
+use dt_wire::v1::{
+    self, EndMeeting, ErrorCode, ErrorMessage, GridLayout, LeaveReason, RemoveParticipant,
+    RequestKeyframe, SetMute, UpdateLayout, client_message,
+};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    Dial, MeetingAccess, Publication, Publisher, ReceiveStats, ReceivedFrame, Roster,
+    WebTransportDial,
+    driver::{Command, Driver, Wires},
+    receiving::Receiving,
+};
+
+/// Events that an application may be behind; the oldest are dropped above it.
+const EVENTS_MAX: usize = 1024;
+/// Frames that an application may be behind. Above it streams wait and datagrams
+/// are dropped.
+const FRAMES_MAX: usize = 512;
+const COMMANDS_MAX: usize = 64;
+/// Key-frame requests that wait to be sent.
+const KEY_FRAME_REQUESTS_MAX: usize = 256;
+/// How long a good-bye may take.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+/// 256 rows of 256.
+const TILES_MAX: u32 = 65_536;
+/// First number of the slots for the sound of others; tiles are below it.
+const AUDIO_SLOTS_FROM: u32 = 0x0010_0000;
+
+/// What to see and hear of the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Rows of tiles, 1 to 256.
+    pub rows: u32,
+    /// Columns of tiles, 1 to 256.
+    pub columns: u32,
+    /// How many may be heard at once.
+    pub audio: u32,
+    /// Who is shown before all others.
+    pub pinned: Vec<UserId>,
+}
+
+impl Layout {
+    /// A grid, with eight voices.
+    #[must_use]
+    pub const fn grid(rows: u32, columns: u32) -> Self {
+        Self {
+            rows,
+            columns,
+            audio: 8,
+            pinned: Vec::new(),
+        }
+    }
+
+    pub(crate) fn tiles(&self) -> u32 {
+        self.rows.saturating_mul(self.columns).min(TILES_MAX)
+    }
+
+    pub(crate) fn message(&self) -> v1::Layout {
+        v1::Layout {
+            kind: Some(v1::layout::Kind::Grid(GridLayout {
+                rows: self.rows,
+                columns: self.columns,
+            })),
+            video_slots: (1..=self.tiles()).collect(),
+            audio_slots: (AUDIO_SLOTS_FROM..AUDIO_SLOTS_FROM + self.audio.min(4096)).collect(),
+            pinned_user_ids: self.pinned.iter().map(|user| user.0).collect(),
+            ..v1::Layout::default()
+        }
+    }
+}
+
+/// How to join.
+#[derive(Debug, Clone)]
+pub struct JoinOptions {
+    /// As others see it, 1 to 64 characters.
+    pub name: String,
+    /// Published together with the join, at most 255.
+    pub publish: Vec<Publication>,
+    /// What to receive; nothing when absent.
+    pub layout: Option<Layout>,
+    /// Times of connecting and reconnecting.
+    pub session: Config,
+}
+
+impl JoinOptions {
+    /// Joins with this name, publishes nothing, and receives a grid of nine.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            publish: Vec::new(),
+            layout: Some(Layout::grid(3, 3)),
+            session: Config::default(),
+        }
+    }
+
+    /// Publishes this too.
+    #[must_use]
+    pub fn publishing(mut self, publication: Publication) -> Self {
+        self.publish.push(publication);
+        self
+    }
+}
+
+/// A seat was not given.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The server refused, or could not be reached, for good.
+    #[error("{end}{}", .message.as_ref().map(|m| format!(" ({m})")).unwrap_or_default())]
+    Ended {
+        /// Why.
+        end: End,
+        /// What the server or the transport said last.
+        message: Option<String>,
+    },
+    /// More streams than a participant can number.
+    #[error("at most 255 streams can be published")]
+    TooManyStreams,
+}
+
+/// A request was not granted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RequestError {
+    /// The server said no.
+    #[error("{message}")]
+    Refused {
+        /// The kind of error.
+        code: ErrorCode,
+        /// For a person.
+        message: String,
+    },
+    /// The seat is over, or the session was lost before an answer came.
+    #[error("the session ended before the answer came")]
+    SessionLost,
+    /// All 255 numbers of streams are in use.
+    #[error("at most 255 streams can be published")]
+    TooManyStreams,
+}
+
+impl RequestError {
+    pub(crate) fn from_wire(error: ErrorMessage) -> Self {
+        Self::Refused {
+            code: error.code(),
+            message: error.message,
+        }
+    }
+}
+
+/// Something happened in the meeting. What it means for the roster is in
+/// [`Meeting::roster`] already.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Connecting, joined, reconnecting or over.
+    Phase(Phase),
+    /// Somebody came.
+    Joined(ParticipantId),
+    /// Somebody left.
+    Left(ParticipantId, LeaveReason),
+    /// Mutes, role or connection of somebody changed.
+    Updated(ParticipantId),
+    /// Somebody publishes a stream.
+    Published(ParticipantId, StreamId),
+    /// Somebody publishes a stream no more.
+    Unpublished(ParticipantId, StreamId),
+    /// Who speaks, loudest first.
+    Speakers(Vec<ParticipantId>),
+    /// Other streams are assigned to this participant's slots: those in view.
+    Assigned(Vec<StreamId>),
+    /// Media goes both ways with a handler.
+    MediaReady,
+    /// The server said no to something that nobody waits for.
+    Refused(ErrorCode, String),
+}
+
+/// What a join gives.
+#[derive(Debug)]
+pub struct Joined {
+    /// The seat.
+    pub meeting: Meeting,
+    /// What is received. Take frames in time: streams wait for it and datagrams
+    /// are dropped when 512 frames wait.
+    pub frames: mpsc::Receiver<ReceivedFrame>,
+    /// For each publication of the options, in their order.
+    pub publishers: Vec<Publisher>,
+}
+
+/// A seat in a meeting. It survives losses of the connection: see
+/// [`Meeting::phase`]. Dropped, it leaves without waiting.
+#[derive(Debug)]
+pub struct Meeting {
+    meeting_id: MeetingId,
+    participant_id: ParticipantId,
+    user_id: UserId,
+    commands: mpsc::Sender<Command>,
+    phase: watch::Receiver<Phase>,
+    roster: watch::Receiver<Arc<Roster>>,
+    events: broadcast::Sender<Event>,
+    receiving: Arc<Receiving>,
+    driver: JoinHandle<()>,
+}
+
+impl Meeting {
+    /// Joins by WebTransport.
+    ///
+    /// # Errors
+    /// When no seat is given; see [`JoinError`].
+    pub async fn join(access: MeetingAccess, options: JoinOptions) -> Result<Joined, JoinError> {
+        Self::join_over(WebTransportDial::default(), access, options).await
+    }
+
+    /// Joins over sessions that are opened in another way. Signaling and media
+    /// connect at the same time, and what is to be published and received is
+    /// asked for together with the seat.
+    ///
+    /// # Errors
+    /// When no seat is given; see [`JoinError`].
+    pub async fn join_over<D: Dial>(
+        dial: D,
+        access: MeetingAccess,
+        options: JoinOptions,
+    ) -> Result<Joined, JoinError> {
+        let (frames_in, frames) = mpsc::channel(FRAMES_MAX);
+        let (key_frames_in, key_frames) = mpsc::channel(KEY_FRAME_REQUESTS_MAX);
+        let receiving = Receiving::new(frames_in, key_frames_in);
+        let (commands, commands_out) = mpsc::channel(COMMANDS_MAX);
+        let events = broadcast::Sender::new(EVENTS_MAX);
+        let phase = watch::Sender::new(Phase::Idle);
+        let roster = watch::Sender::new(Arc::new(Roster::default()));
+        let (joined_in, joined) = oneshot::channel();
+        let meeting_id = access.meeting_id;
+        let phase_out = phase.subscribe();
+        let roster_out = roster.subscribe();
+        let wires = Wires {
+            commands: commands_out,
+            key_frames,
+            events: events.clone(),
+            phase,
+            roster,
+            receiving: Arc::clone(&receiving),
+            joined: joined_in,
+        };
+        let (driver, publishers) = Driver::new(dial, access, options, wires)?;
+        let driver = Abort(Some(tokio::spawn(driver.run())));
+        let seat = joined.await.unwrap_or(Err(JoinError::Ended {
+            end: End::Lost,
+            message: None,
+        }))?;
+        let meeting = Self {
+            meeting_id,
+            participant_id: seat.participant_id,
+            user_id: seat.user_id,
+            commands,
+            phase: phase_out,
+            roster: roster_out,
+            events,
+            receiving,
+            driver: driver.keep(),
+        };
+        Ok(Joined {
+            meeting,
+            frames,
+            publishers,
+        })
+    }
+
+    /// The meeting.
+    #[must_use]
+    pub fn meeting_id(&self) -> MeetingId {
+        self.meeting_id
+    }
+
+    /// This seat; it stays the same over reconnections.
+    #[must_use]
+    pub fn participant_id(&self) -> ParticipantId {
+        self.participant_id
+    }
+
+    /// This seat's number.
+    #[must_use]
+    pub fn user_id(&self) -> UserId {
+        self.user_id
+    }
+
+    /// How the connection stands.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Waits for the end of the seat.
+    pub async fn ended(&self) -> End {
+        let mut phase = self.phase.clone();
+        let ended = phase
+            .wait_for(|phase| matches!(phase, Phase::Ended(_)))
+            .await;
+        match ended.as_deref() {
+            Ok(Phase::Ended(end)) => *end,
+            _ => End::Lost,
+        }
+    }
+
+    /// Who is there now.
+    #[must_use]
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster.borrow())
+    }
+
+    /// What happens from now on. A reader that is more than 1024 events behind
+    /// is told so and goes on with the oldest there are.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// What was received so far.
+    #[must_use]
+    pub fn receive_stats(&self) -> ReceiveStats {
+        self.receiving.stats()
+    }
+
+    /// Publishes another stream.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn publish(&self, publication: Publication) -> Result<Publisher, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Publish(publication, reply)).await?;
+        answer.await.map_err(|_| RequestError::SessionLost)?
+    }
+
+    /// Silences a published stream, or lets it be heard again.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn set_muted(&self, stream: StreamId, muted: bool) -> Result<(), RequestError> {
+        self.command(Command::Muted(stream, muted)).await?;
+        self.request(client_message::Body::SetMute(SetMute {
+            stream_id: stream.to_string(),
+            muted,
+        }))
+        .await
+    }
+
+    /// Asks for other tiles. A seat that joined without a layout cannot.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn set_layout(&self, layout: Layout) -> Result<(), RequestError> {
+        let message = UpdateLayout {
+            layout: Some(layout.message()),
+        };
+        self.command(Command::Layout(layout)).await?;
+        self.request(client_message::Body::UpdateLayout(message))
+            .await
+    }
+
+    /// Asks the sender of a video stream to begin anew.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn request_key_frame(&self, stream: StreamId) -> Result<(), RequestError> {
+        self.request(client_message::Body::RequestKeyframe(RequestKeyframe {
+            stream_id: stream.to_string(),
+            encoding: 0,
+        }))
+        .await
+    }
+
+    /// Removes somebody; hosts only.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn remove(&self, participant: ParticipantId) -> Result<(), RequestError> {
+        self.request(client_message::Body::RemoveParticipant(RemoveParticipant {
+            participant_id: participant.to_string(),
+        }))
+        .await
+    }
+
+    /// Ends the meeting for everybody; hosts only.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn end_meeting(&self) -> Result<(), RequestError> {
+        self.request(client_message::Body::EndMeeting(EndMeeting {}))
+            .await
+    }
+
+    /// Leaves, and waits until the server knows, two seconds at most.
+    pub async fn leave(mut self) {
+        if self.command(Command::Leave).await.is_ok() {
+            // It ends by itself; what is left after the deadline is aborted.
+            let _ = tokio::time::timeout(LEAVE_MAX, &mut self.driver).await;
+        }
+    }
+
+    async fn request(&self, body: client_message::Body) -> Result<(), RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Request(Box::new(body), reply)).await?;
+        answer.await.map_err(|_| RequestError::SessionLost)?
+    }
+
+    async fn command(&self, command: Command) -> Result<(), RequestError> {
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| RequestError::SessionLost)
+    }
+}
+
+impl Drop for Meeting {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Aborts the driver when a join is given up half-way.
+struct Abort(Option<JoinHandle<()>>);
+
+impl Abort {
+    fn keep(mut self) -> JoinHandle<()> {
+        self.0.take().expect("only this takes it")
+    }
+}
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        if let Some(driver) = &self.0 {
+            driver.abort();
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Where all media sessions bring what they receive, and where it goes.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use dt_frame::{DATAGRAM_TAG, FrameHeader, StreamHeader};
+use dt_ids::{Encoding, StreamId};
+use dt_wire::v1::StreamAssignments;
+use tokio::sync::mpsc;
+
+use crate::{
+    ReceiveStats, ReceivedFrame,
+    inbox::{Inbox, Output},
+};
+
+/// Shared by the driver and the media sessions of one seat.
+#[derive(Debug)]
+pub(crate) struct Receiving {
+    inbox: Mutex<Inbox>,
+    frames: mpsc::Sender<ReceivedFrame>,
+    /// Requests of key frames, to whichever media session sends them.
+    key_frames: mpsc::Sender<(StreamId, Encoding)>,
+}
+
+impl Receiving {
+    pub(crate) fn new(
+        frames: mpsc::Sender<ReceivedFrame>,
+        key_frames: mpsc::Sender<(StreamId, Encoding)>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            inbox: Mutex::default(),
+            frames,
+            key_frames,
+        })
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        // The inbox is whole between any two of its calls.
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn stats(&self) -> ReceiveStats {
+        self.inbox().stats()
+    }
+
+    pub(crate) fn forget_stream(&self, stream_id: StreamId) {
+        self.inbox().forget_stream(stream_id);
+    }
+
+    pub(crate) fn renew_assignments(&self) {
+        self.inbox().renew_assignments();
+    }
+
+    pub(crate) fn assign(&self, message: &StreamAssignments) {
+        let output = self.inbox().assign(message, now());
+        self.pass_on(output);
+    }
+
+    /// Takes a datagram of a media session. Never waits: an application that is
+    /// too slow loses frames.
+    pub(crate) fn datagram(&self, datagram: Bytes) {
+        if datagram.first() != Some(&DATAGRAM_TAG) {
+            self.inbox().count_rejected();
+            return;
+        }
+        let output = self.inbox().datagram(datagram, now());
+        self.pass_on(output);
+    }
+
+    fn pass_on(&self, output: Output) {
+        self.ask(&output);
+        for frame in output.frames {
+            if self.frames.try_send(frame).is_err() {
+                self.inbox().count_overflowed();
+            }
+        }
+    }
+
+    /// Takes a frame of the stream carrier; waits for the application.
+    pub(crate) async fn stream_frame(
+        &self,
+        stream: &StreamHeader,
+        header: &FrameHeader,
+        payload: Bytes,
+    ) {
+        let output = self.inbox().stream_frame(stream, header, payload, now());
+        self.ask(&output);
+        for frame in output.frames {
+            if self.frames.send(frame).await.is_err() {
+                self.inbox().count_overflowed();
+            }
+        }
+    }
+
+    pub(crate) fn reject(&self) {
+        self.inbox().count_rejected();
+    }
+
+    fn ask(&self, output: &Output) {
+        for request in &output.key_frames {
+            // When so many wait already, the next loss will ask again.
+            let _ = self.key_frames.try_send(*request);
+        }
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

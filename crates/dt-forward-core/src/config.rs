@@ -1,0 +1,114 @@
+//! Limits of the forwarder.
+
+use std::time::Duration;
+
+use crate::Quota;
+
+/// How much a slow receiver may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// A frame that waited longer makes its stream be reset, and an older group
+    /// is given up so long after a newer one began.
+    pub late_max: Duration,
+    /// Bytes of frames that wait for one session; with more its oldest video
+    /// stream is reset.
+    pub session_bytes_max: usize,
+    /// Streams open to one session; with more the oldest is reset.
+    pub session_streams_max: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self {
+            late_max: Duration::from_millis(500),
+            // Half a second of 64 Mbit/s, more than any layout asks for.
+            session_bytes_max: 4 << 20,
+            // A browser takes about 100.
+            session_streams_max: 96,
+        }
+    }
+}
+
+/// When somebody counts as speaking.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SpeakerConfig {
+    /// How many are named at most.
+    pub count_max: usize,
+    /// Smoothed level, in dB below overload, at which somebody begins to speak.
+    pub on_below_overload_db: f32,
+    /// Smoothed level at which somebody has stopped.
+    pub off_below_overload_db: f32,
+    /// By how much somebody must be louder to move ahead of another.
+    pub overtake_db: f32,
+    /// Time constant at which the smoothed level rises.
+    pub attack: Duration,
+    /// Time constant at which it falls.
+    pub release: Duration,
+    /// How often the list is made at most.
+    pub interval: Duration,
+}
+
+impl Default for SpeakerConfig {
+    fn default() -> Self {
+        Self {
+            count_max: 5,
+            on_below_overload_db: 50.0,
+            off_below_overload_db: 60.0,
+            overtake_db: 6.0,
+            // A word makes a speaker, a cough hardly does.
+            attack: Duration::from_millis(200),
+            // A pause between two sentences doesn't end a speech.
+            release: Duration::from_millis(1500),
+            interval: Duration::from_millis(200),
+        }
+    }
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Config {
+    /// Participants registered in one meeting.
+    pub participants_max: usize,
+    /// Streams of one participant.
+    pub streams_per_participant_max: usize,
+    /// Sources with a route in one meeting, also ones not registered yet.
+    pub routes_max: usize,
+    /// Receivers of one source.
+    pub destinations_max: usize,
+    /// Streams that one sender may have open at once; more are stopped.
+    pub session_groups_max: usize,
+    /// Groups of one encoding that are forwarded at once; with more the oldest
+    /// is given up.
+    pub encoding_groups_max: usize,
+    /// What one session may send.
+    pub ingest: Quota,
+    /// Age of the newest group up to which it is kept for new receivers.
+    pub kept_age_max: Duration,
+    /// Bytes of it that are kept.
+    pub kept_bytes_max: usize,
+    /// Between two key-frame requests for one encoding.
+    pub keyframe_interval: Duration,
+    /// Of receivers.
+    pub queue: QueueLimits,
+    /// Of the list of speakers.
+    pub speakers: SpeakerConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            participants_max: 10_000,
+            streams_per_participant_max: 32,
+            routes_max: 20_000,
+            destinations_max: 10_000,
+            session_groups_max: 64,
+            encoding_groups_max: 3,
+            ingest: Quota::default(),
+            kept_age_max: Duration::from_secs(2),
+            kept_bytes_max: 1 << 20,
+            keyframe_interval: Duration::from_secs(1),
+            queue: QueueLimits::default(),
+            speakers: SpeakerConfig::default(),
+        }
+    }
+}

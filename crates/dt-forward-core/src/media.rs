@@ -1,0 +1,313 @@
+//! What sessions bring: datagrams, streams, and wishes for key frames.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use dt_frame::{
+    DATAGRAM_BYTES_MAX, DatagramHeader, FRAME_HEADER_BYTES, FrameHeader, FrameType, StreamHeader,
+};
+use dt_ids::{Encoding, StreamId, StreamNumber};
+
+use crate::{
+    DropReason, Forwarder, GroupKey, SessionKey,
+    encoding::{EncodingState, Feeder, LiveId, Overtaken},
+    inbound::{Inbound, Upstream},
+    outbox::Turn,
+    reset_code,
+    source::Source,
+};
+
+/// A sender's stream is to be read no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopGroup {
+    /// For STOP_SENDING.
+    pub code: u32,
+    /// Why.
+    pub reason: DropReason,
+}
+
+impl Forwarder {
+    /// A media datagram (first byte 2) came.
+    ///
+    /// # Errors
+    /// Why it was dropped and counted.
+    pub fn datagram(
+        &mut self,
+        session: SessionKey,
+        datagram: Bytes,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let result = self.forward_datagram(session, datagram, now);
+        if let Err(reason) = result {
+            self.outbox.drop(reason);
+        }
+        result
+    }
+
+    /// A session opened a stream and sent its header.
+    ///
+    /// # Errors
+    /// When it may not; the stream is unknown to the forwarder then.
+    pub fn group_opened(
+        &mut self,
+        session: SessionKey,
+        group: GroupKey,
+        header: StreamHeader,
+    ) -> Result<(), StopGroup> {
+        let result = self.open_group(session, group, header);
+        result.inspect_err(|stop| self.outbox.drop(stop.reason))
+    }
+
+    /// A whole frame came on a stream that was opened.
+    ///
+    /// # Errors
+    /// When the stream may not go on; it is unknown to the forwarder then.
+    pub fn group_frame(
+        &mut self,
+        session: SessionKey,
+        group: GroupKey,
+        header: &FrameHeader,
+        payload: Bytes,
+        now: Instant,
+    ) -> Result<(), StopGroup> {
+        let result = self.forward_frame(session, group, header, payload, now);
+        if let Err(stop) = result {
+            self.outbox.drop(stop.reason);
+            self.group_reset(session, group);
+        }
+        result
+    }
+
+    /// A stream has ended; all of it arrived.
+    pub fn group_finished(&mut self, session: SessionKey, group: GroupKey) {
+        if let Some((live, encoding)) =
+            take_group(&mut self.sessions, &mut self.sources, session, group)
+        {
+            encoding.finished(live, &mut self.outbox);
+        }
+    }
+
+    /// A stream broke off: the sender reset it, or it was stopped.
+    pub fn group_reset(&mut self, session: SessionKey, group: GroupKey) {
+        if let Some((live, encoding)) =
+            take_group(&mut self.sessions, &mut self.sources, session, group)
+        {
+            encoding.abandon(live, &mut self.outbox);
+        }
+    }
+
+    /// A receiver needs a key frame.
+    ///
+    /// # Errors
+    /// When the stream is not routed to it; that is counted.
+    pub fn keyframe_request(
+        &mut self,
+        session: SessionKey,
+        stream_id: StreamId,
+        encoding: Encoding,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let routed = |source: &&mut Source| {
+            source.spec.has(encoding) && source.targets.iter().any(|t| t.session == session)
+        };
+        let Some(source) = self.sources.get_mut(&stream_id).filter(routed) else {
+            self.outbox.drop(DropReason::NotRouted);
+            return Err(DropReason::NotRouted);
+        };
+        source.encodings[usize::from(encoding.get())]
+            .requests
+            .want();
+        let sender = self.participants.get(&source.owner).and_then(|p| p.session);
+        let turn = &mut Turn {
+            config: &self.config,
+            outbox: &mut self.outbox,
+            now,
+        };
+        source.ask(sender, turn);
+        Ok(())
+    }
+
+    fn forward_datagram(
+        &mut self,
+        session: SessionKey,
+        datagram: Bytes,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let bytes = datagram.len();
+        let inbound = self
+            .sessions
+            .get_mut(&session)
+            .ok_or(DropReason::UnknownSession)?;
+        if !inbound.bucket.take(bytes, now) {
+            return Err(DropReason::Quota);
+        }
+        if bytes > DATAGRAM_BYTES_MAX {
+            return Err(DropReason::Malformed);
+        }
+        let (header, _) =
+            DatagramHeader::split(datagram.clone()).map_err(|_| DropReason::Malformed)?;
+        if header.flags.start != (header.extension.fragment == 0) {
+            return Err(DropReason::Malformed);
+        }
+        let participant = inbound.participant;
+        let entry = self
+            .participants
+            .get(&participant)
+            .ok_or(DropReason::UnknownSession)?;
+        if header.user_id != entry.user_id {
+            return Err(DropReason::ForeignUser);
+        }
+        let source = StreamNumber::try_from(header.stream)
+            .ok()
+            .and_then(|number| entry.streams.get(&number))
+            .and_then(|stream_id| self.sources.get_mut(stream_id))
+            .ok_or(DropReason::UnregisteredStream)?;
+        if !source.spec.has(header.extension.encoding) {
+            return Err(DropReason::UnregisteredEncoding);
+        }
+        if header.frame_type.kind() != source.spec.kind {
+            return Err(DropReason::WrongKind);
+        }
+        source.meter.received(bytes);
+        let encoding = header.extension.encoding.get();
+        source.meter.sequence(encoding, header.sequence);
+        self.outbox.counters.datagrams_in += 1;
+        self.outbox.counters.bytes_in += bytes as u64;
+        if source.spec.muted {
+            return Err(DropReason::Muted);
+        }
+        source.meter.bytes_sent += (source.targets.len() * bytes) as u64;
+        let state = &mut source.encodings[usize::from(encoding)];
+        state.heard = true;
+        if header.flags.start {
+            source.meter.frame(header.timestamp_us, now);
+            match header.frame_type {
+                FrameType::Audio => {
+                    self.speakers
+                        .hear(participant, header.extension.audio_level(), now);
+                }
+                FrameType::VideoKey => state.requests.satisfied(),
+                FrameType::VideoDelta => {}
+            }
+        }
+        self.outbox.datagram(datagram, &source.targets);
+        Ok(())
+    }
+
+    fn open_group(
+        &mut self,
+        session: SessionKey,
+        group: GroupKey,
+        header: StreamHeader,
+    ) -> Result<(), StopGroup> {
+        let invalid = |reason| StopGroup {
+            code: reset_code::INVALID_FORMAT,
+            reason,
+        };
+        let inbound = self.sessions.get_mut(&session).ok_or(StopGroup {
+            code: reset_code::AUTHENTICATION_FAILED,
+            reason: DropReason::UnknownSession,
+        })?;
+        if inbound.groups.len() >= self.config.session_groups_max {
+            return Err(StopGroup {
+                code: reset_code::QUOTA_EXCEEDED,
+                reason: DropReason::TooManyGroups,
+            });
+        }
+        let own = |source: &&Source| source.owner == inbound.participant;
+        let source = self
+            .sources
+            .get(&header.stream_id)
+            .filter(own)
+            .ok_or(invalid(DropReason::UnregisteredStream))?;
+        if !source.spec.has(header.encoding) {
+            return Err(invalid(DropReason::UnregisteredEncoding));
+        }
+        let other_codec = source.spec.codec.is_some_and(|codec| codec != header.codec);
+        if header.kind() != source.spec.kind || other_codec {
+            return Err(invalid(DropReason::WrongKind));
+        }
+        inbound.groups.insert(group, Upstream::new(header));
+        Ok(())
+    }
+
+    fn forward_frame(
+        &mut self,
+        session: SessionKey,
+        group: GroupKey,
+        header: &FrameHeader,
+        payload: Bytes,
+        now: Instant,
+    ) -> Result<(), StopGroup> {
+        let stop = |code, reason| StopGroup { code, reason };
+        let inbound = self.sessions.get_mut(&session).ok_or(stop(
+            reset_code::AUTHENTICATION_FAILED,
+            DropReason::UnknownSession,
+        ))?;
+        let bytes = FRAME_HEADER_BYTES + payload.len();
+        if !inbound.bucket.take(bytes, now) {
+            return Err(stop(reset_code::QUOTA_EXCEEDED, DropReason::Quota));
+        }
+        // Unknown: it was given up while this frame was on its way.
+        let upstream = inbound
+            .groups
+            .get_mut(&group)
+            .ok_or(stop(reset_code::GRACEFUL, DropReason::Stale))?;
+        let unregistered = stop(reset_code::INVALID_FORMAT, DropReason::UnregisteredStream);
+        let source = self
+            .sources
+            .get_mut(&upstream.header.stream_id)
+            .ok_or(unregistered)?;
+        // The stream's registration may have changed since it was opened.
+        if source.owner != inbound.participant
+            || !source.spec.has(upstream.header.encoding)
+            || source.spec.kind != upstream.header.kind()
+        {
+            return Err(unregistered);
+        }
+        source.meter.received(bytes);
+        source.meter.frame(header.timestamp_us, now);
+        self.outbox.counters.frames_in += 1;
+        self.outbox.counters.bytes_in += bytes as u64;
+        if source.spec.muted {
+            self.outbox.drop(DropReason::Muted);
+            return Ok(());
+        }
+        if upstream
+            .last_timestamp
+            .is_some_and(|last| header.timestamp_us <= last)
+        {
+            self.outbox.drop(DropReason::Stale);
+            return Ok(());
+        }
+        upstream.last_timestamp = Some(header.timestamp_us);
+        if header.frame_type == FrameType::Audio {
+            let level = header.extension.audio_level();
+            self.speakers.hear(inbound.participant, level, now);
+        }
+        let turn = &mut Turn {
+            config: &self.config,
+            outbox: &mut self.outbox,
+            now,
+        };
+        source
+            .take_frame(Feeder { session, group }, upstream, header, payload, turn)
+            .map_err(|Overtaken| stop(reset_code::GRACEFUL, DropReason::Stale))
+    }
+}
+
+/// Forgets a sender's stream; gives the group that it carried.
+fn take_group<'a>(
+    sessions: &mut HashMap<SessionKey, Inbound>,
+    sources: &'a mut BTreeMap<StreamId, Source>,
+    session: SessionKey,
+    group: GroupKey,
+) -> Option<(LiveId, &'a mut EncodingState)> {
+    let upstream = sessions.get_mut(&session)?.groups.remove(&group)?;
+    let source = sources.get_mut(&upstream.header.stream_id)?;
+    let encoding = usize::from(upstream.header.encoding.get());
+    Some((upstream.live?, source.encodings.get_mut(encoding)?))
+}

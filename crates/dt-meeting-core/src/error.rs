@@ -1,0 +1,227 @@
+//! Why a request is refused, and what the wire says about it: one enum an
+//! operation, one place that maps them to error codes.
+
+use dt_wire::v1::{ErrorCode, ErrorMessage};
+
+/// A refused request as it goes over the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// What kind of refusal.
+    pub code: ErrorCode,
+    /// What happened and what to do, for a person.
+    pub message: String,
+}
+
+impl From<Rejection> for ErrorMessage {
+    fn from(rejection: Rejection) -> Self {
+        Self::with(rejection.code, rejection.message)
+    }
+}
+
+/// Why somebody can't come in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// The name is empty, too long or has characters that are not shown.
+    #[error("the name must have 1 to 64 characters and no control characters")]
+    Name,
+    /// No seat is free.
+    #[error("The meeting is full ({0} participants)")]
+    Full(usize),
+    /// It is over.
+    #[error("Meeting has ended")]
+    Ended,
+    /// A host removed whoever came with this token.
+    #[error("You were removed from this meeting by the host")]
+    Removed,
+    /// The seat is gone, or the token was used before.
+    #[error("the seat is no longer kept: join again with a join token")]
+    SeatLost,
+    /// No media handler was assigned to the meeting.
+    #[error("no media handler is available for this meeting: try again")]
+    NoHandler,
+    /// The session sits in a seat already.
+    #[error("this session has joined before")]
+    Joined,
+}
+
+/// Why a stream is not published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// Something in it makes no sense.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The stream's UUID is in use in this meeting.
+    #[error("stream id {0} is taken: choose another UUID")]
+    IdTaken(dt_ids::StreamId),
+    /// The sender uses the number for another stream.
+    #[error("stream number {0} is taken: choose another")]
+    NumberTaken(dt_ids::StreamNumber),
+    /// The sender has as many streams as it may.
+    #[error("at most {0} streams a participant: unpublish one first")]
+    TooMany(usize),
+}
+
+/// Why nothing happens to a stream of one's own.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StreamError {
+    /// The text names no stream.
+    #[error("stream_id must be a UUID")]
+    Invalid,
+    /// No such stream, or it is somebody else's.
+    #[error("no stream of yours has this id")]
+    NotYours,
+}
+
+/// Why a layout is not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// Something in it makes no sense.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// A slot number stands in it twice.
+    #[error("slot {0} is given twice: all slots of a subscriber are distinct")]
+    SlotTwice(dt_ids::Slot),
+    /// A slot number is used by a stream subscribed by name.
+    #[error("slot {0} is used by a subscribed stream")]
+    SlotTaken(dt_ids::Slot),
+    /// There is a layout: it can be updated.
+    #[error("there is a layout already: update it instead")]
+    Exists,
+    /// There is none that could be updated.
+    #[error("there is no layout: subscribe one first")]
+    None,
+}
+
+/// Why a stream is not subscribed by name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeError {
+    /// Something in it makes no sense.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// Nobody publishes it.
+    #[error("no such stream in this meeting")]
+    NoStream,
+    /// It was not subscribed.
+    #[error("this stream is not subscribed")]
+    NotSubscribed,
+    /// The slot is used for something else.
+    #[error("slot {0} is taken: choose another")]
+    SlotTaken(dt_ids::Slot),
+    /// As many as the subscriber decodes, or as the server allows.
+    #[error("at most {0} streams can be subscribed")]
+    TooMany(usize),
+}
+
+/// Why no key frame is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyframeError {
+    /// Something in it makes no sense.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The one who asks does not receive the stream.
+    #[error("you do not receive this stream")]
+    NotReceived,
+}
+
+/// Why a report of quality is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QualityError {
+    /// Something in it makes no sense.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The one who reports does not receive the stream.
+    #[error("you do not receive this stream")]
+    NotReceived,
+}
+
+/// Why there is no media token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MediaTokenError {
+    /// The text names no handler.
+    #[error("handler_id must be a UUID")]
+    Invalid,
+    /// Not one of those that the participant was given.
+    #[error("this media handler does not serve you")]
+    NotYours,
+}
+
+/// Why a host's wish is not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModerationError {
+    /// Only hosts may.
+    #[error("only a host may do this")]
+    NotHost,
+    /// The text names no participant.
+    #[error("participant_id must be a UUID")]
+    Invalid,
+    /// Nobody here has this id.
+    #[error("no such participant in this meeting")]
+    NoParticipant,
+    /// A host leaves by leaving.
+    #[error("you can't remove yourself: leave instead")]
+    Yourself,
+}
+
+macro_rules! rejects {
+    ($($error:ident { $($pattern:pat => $code:ident),+ $(,)? })+) => {$(
+        impl From<$error> for Rejection {
+            fn from(error: $error) -> Self {
+                use $error::*;
+                #[allow(clippy::enum_glob_use)]
+                let code = match &error {
+                    $($pattern => ErrorCode::$code,)+
+                };
+                Self { code, message: error.to_string() }
+            }
+        }
+    )+};
+}
+
+rejects! {
+    JoinError {
+        Name => InvalidRequest,
+        Full(_) => CapacityExceeded,
+        Ended => NotFound,
+        Removed => Forbidden,
+        SeatLost => Unauthorized,
+        NoHandler => CapacityExceeded,
+        Joined => InvalidRequest,
+    }
+    PublishError {
+        Invalid(_) => InvalidRequest,
+        IdTaken(_) | NumberTaken(_) => Conflict,
+        TooMany(_) => CapacityExceeded,
+    }
+    StreamError {
+        Invalid => InvalidRequest,
+        NotYours => NotFound,
+    }
+    LayoutError {
+        Invalid(_) | SlotTwice(_) => InvalidRequest,
+        SlotTaken(_) | Exists => Conflict,
+        None => NotFound,
+    }
+    SubscribeError {
+        Invalid(_) => InvalidRequest,
+        NoStream | NotSubscribed => NotFound,
+        SlotTaken(_) => Conflict,
+        TooMany(_) => CapacityExceeded,
+    }
+    KeyframeError {
+        Invalid(_) => InvalidRequest,
+        NotReceived => NotFound,
+    }
+    QualityError {
+        Invalid(_) => InvalidRequest,
+        NotReceived => NotFound,
+    }
+    MediaTokenError {
+        Invalid => InvalidRequest,
+        NotYours => NotFound,
+    }
+    ModerationError {
+        NotHost => Forbidden,
+        Invalid | Yourself => InvalidRequest,
+        NoParticipant => NotFound,
+    }
+}

@@ -1,0 +1,53 @@
+//! The rules of a meeting, without sockets, clocks, tasks or random sources.
+//!
+//! [`Meeting`] is one deterministic machine. Whoever drives it (the meeting
+//! controller's task, or a simulation) calls a `handle_*` method for everything
+//! that happens and carries out the [`Effect`]s that it returns, in order:
+//!
+//! ```text
+//!  sessions ── handle_join, handle_resume, handle_request ──┐
+//!  media handlers ── handle_registered, handle_speakers, … ─┼─▶ Meeting ─▶ Vec<Effect>
+//!  clock ── handle_timeout at Meeting::next_timeout ────────┘
+//! ```
+//!
+//! The same inputs in the same order give the same effects. `now` and a random
+//! source are arguments. Who may join at all (tokens) is decided before: a join
+//! carries claims that were checked.
+//!
+//! One idea a module: [`Config`] what a meeting is started with, `roster` and
+//! `seat` who is here, `streams` what they send, `layout` and `subscription` who
+//! sees what where, `routing` what media handlers are told, `speakers` who is
+//! loud, `meeting` the inputs themselves.
+//!
+//! Where later parts attach: a lobby and a lock are states a seat has before
+//! `meeting::joining` welcomes it; group key messages are one more kind of
+//! ordered push through `meeting::delivery`; further handlers and cascades change
+//! `routing` alone, which names the handler in every command; another layout is
+//! another way to order the candidates in `layout`.
+
+mod config;
+mod effects;
+mod error;
+mod layout;
+mod meeting;
+mod roster;
+mod routing;
+mod seat;
+mod speakers;
+mod streams;
+mod subscription;
+mod time;
+
+pub use config::{Config, Limits, Settings};
+pub use effects::{CloseCode, Effect, SessionId};
+pub use error::{
+    JoinError, KeyframeError, LayoutError, MediaTokenError, ModerationError, PublishError,
+    QualityError, Rejection, StreamError, SubscribeError,
+};
+pub use layout::{AUDIO_SLOTS_MAX, Layout, USER_LIST_MAX};
+pub use meeting::{Join, Meeting, Resume, Status};
+pub use roster::{Credential, resume_hash};
+pub use seat::{NAME_CHARS_MAX, parse_name};
+pub use speakers::SPEAKERS_MAX;
+pub use streams::LAYERS_MAX;
+pub use time::Time;

@@ -1,0 +1,101 @@
+//! What hosts may do, and the end.
+
+use dt_ids::{ParticipantId, UserId};
+use dt_wire::v1::{
+    Ack, LeaveReason, ParticipantLeft, RemoveParticipant, ServerMessage, server_message::Body,
+};
+
+use super::{Answer, Meeting, Phase};
+use crate::{
+    effects::{CloseCode, Effect},
+    error::ModerationError,
+    roster::Roster,
+    routing::Routes,
+    seat::Seat,
+    speakers::Speakers,
+    streams::Streams,
+    time::Time,
+};
+
+impl Meeting {
+    fn require_host(&self, user: UserId) -> Result<(), ModerationError> {
+        match self.roster.get(user) {
+            Some(seat) if seat.is_host() => Ok(()),
+            _ => Err(ModerationError::NotHost),
+        }
+    }
+
+    /// The seat, its resume token and the join token it came with are void.
+    pub(super) fn remove_participant(
+        &mut self,
+        user: UserId,
+        request: &RemoveParticipant,
+        now: Time,
+    ) -> Answer {
+        self.require_host(user)?;
+        let target: ParticipantId =
+            request.participant_id.parse().map_err(|_| ModerationError::Invalid)?;
+        let target = self.roster.by_participant(target).ok_or(ModerationError::NoParticipant)?;
+        if target == user {
+            return Err(ModerationError::Yourself.into());
+        }
+        if let Some(seat) = self.remove(target, LeaveReason::Kicked, now) {
+            let limits = &self.config.limits;
+            self.roster.bar(seat.credential, now.plus_ms(limits.barred_ms), limits.barred_max);
+            self.dismiss(&seat, LeaveReason::Kicked, CloseCode::Removed);
+        }
+        Ok(Body::Ack(Ack {}))
+    }
+
+    pub(super) fn end_by(&mut self, user: UserId, request_id: u64) -> Result<(), ModerationError> {
+        self.require_host(user)?;
+        if let (Some(line), true) = (self.roster.get(user).and_then(Seat::line), request_id != 0) {
+            self.out.push(Effect::Send {
+                sessions: vec![line.session],
+                message: ServerMessage::new(request_id, Body::Ack(Ack {})),
+            });
+        }
+        self.end();
+        Ok(())
+    }
+
+    /// Sends everybody away for good.
+    pub(super) fn end(&mut self) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        let roster = std::mem::take(&mut self.roster);
+        for seat in roster.iter() {
+            self.unregister(seat);
+            self.dismiss(seat, LeaveReason::MeetingEnded, CloseCode::Ended);
+        }
+        self.clear();
+        self.out.push(Effect::Live { participants: 0 });
+        self.out.push(Effect::Ended);
+    }
+
+    /// Forgets everything; nothing happens in this meeting any more.
+    pub(super) fn clear(&mut self) {
+        self.phase = Phase::Over;
+        self.roster = Roster::default();
+        self.streams = Streams::default();
+        self.speakers = Speakers::default();
+        self.routes = Routes::default();
+        self.plan_stale = false;
+        self.directives_stale.clear();
+        self.doomed.clear();
+        self.live_told = 0;
+    }
+
+    /// Tells somebody without a seat why.
+    fn dismiss(&mut self, seat: &Seat, reason: LeaveReason, code: CloseCode) {
+        if let Some(line) = seat.line() {
+            let left = ParticipantLeft {
+                participant_id: seat.participant.to_string(),
+                reason: reason.into(),
+            };
+            let last = ServerMessage::new(0, Body::ParticipantLeft(left));
+            self.farewell(line.session, Some(last), code);
+        }
+    }
+}

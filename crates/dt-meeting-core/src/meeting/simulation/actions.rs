@@ -1,0 +1,363 @@
+//! What people do, sensible and not.
+
+use dt_ids::{ParticipantId, StreamId, UserId};
+use dt_wire::v1::{
+    self, EndMeeting, GridLayout, Heartbeat, Layout, Leave, PublishStream, RemoveParticipant,
+    RequestKeyframe, RequestMediaToken, Role, SetMute, StreamMetadata, StreamQualityUpdate,
+    StreamType, SubscribeLayout, SubscribeStream, UnpublishStream, UnsubscribeLayout,
+    UnsubscribeStream, UpdateLayout, client_message::Body as Request, layout::Kind,
+};
+use rand::RngExt as _;
+
+use super::{World, client::OnAck};
+use crate::{Join, JoinError, Resume, resume_hash};
+
+impl World {
+    /// One step: somebody or something does something; everything is checked.
+    pub(super) fn act(&mut self) {
+        let client = self.rng.random_range(0..self.clients.len());
+        let before = self.snapshot();
+        let asked = match self.rng.random_range(0..100) {
+            0..=1 => self.crash(client),
+            2..=4 => self.lose(client),
+            5..=9 => self.speakers(),
+            10..=12 => self.media_session(client),
+            13 => self.settings(),
+            14 if self.chance(10) => self.end(),
+            _ if self.clients[client].session.is_none() => self.come(client),
+            15..=17 => self.come(client),
+            _ => self.ask(client),
+        };
+        self.check(&before, asked);
+    }
+
+    fn user(&self, client: usize) -> Option<UserId> {
+        self.clients[client].session.and_then(|s| self.meeting.roster.by_session(s))
+    }
+
+    /// It stops without a word; its session is noticed only by its silence.
+    fn crash(&mut self, client: usize) -> Option<UserId> {
+        self.clients[client].alive = false;
+        None
+    }
+
+    /// Its session is gone.
+    fn lose(&mut self, client: usize) -> Option<UserId> {
+        if let Some(session) = self.clients[client].session {
+            self.clients[client].offline();
+            self.closed.insert(session);
+            let effects = self.meeting.handle_session_lost(session, self.now);
+            self.apply(effects);
+        }
+        None
+    }
+
+    fn speakers(&mut self) -> Option<UserId> {
+        let mut loud: Vec<ParticipantId> =
+            self.meeting.roster.iter().map(|seat| seat.participant).collect();
+        let count = self.rng.random_range(0..=loud.len());
+        for place in 0..count {
+            let other = self.rng.random_range(place..loud.len());
+            loud.swap(place, other);
+        }
+        loud.truncate(count);
+        loud.push(ParticipantId::from_bytes(self.rng.random()));
+        let effects = self.meeting.handle_speakers(self.handler.id, &loud, self.now);
+        self.apply(effects);
+        None
+    }
+
+    fn media_session(&mut self, client: usize) -> Option<UserId> {
+        let seat = self.user(client).and_then(|user| self.meeting.roster.get(user));
+        let participant = seat.map(|seat| seat.participant)?;
+        let connected = self.chance(60);
+        let effects = self.meeting.handle_media_session(
+            self.handler.id,
+            participant,
+            connected,
+            self.now,
+        );
+        self.apply(effects);
+        None
+    }
+
+    fn settings(&mut self) -> Option<UserId> {
+        let mut settings = self.meeting.config.settings.clone();
+        settings.participants_max = self.rng.random_range(1..=super::PEOPLE);
+        self.meeting.handle_settings(settings);
+        None
+    }
+
+    fn end(&mut self) -> Option<UserId> {
+        let effects = self.meeting.handle_end();
+        self.apply(effects);
+        None
+    }
+
+    /// Joins, or takes its seat back, perhaps while another session of it lives.
+    fn come(&mut self, client: usize) -> Option<UserId> {
+        let session = self.new_session();
+        let token = self.clients[client].resume_token.clone();
+        match token {
+            Some(token) if self.chance(70) => self.resume(client, session, &token),
+            _ => {
+                if let Some(old) = self.clients[client].session {
+                    // A second session of the same person is a new seat; here the
+                    // first one goes.
+                    self.clients[client].offline();
+                    self.closed.insert(old);
+                    let effects = self.meeting.handle_session_lost(old, self.now);
+                    self.apply(effects);
+                }
+                self.join(client, session);
+                self.user(client)
+            }
+        }
+    }
+
+    fn join(&mut self, client: usize, session: crate::SessionId) {
+        if self.clients[client].barred(self.now) && self.chance(50) {
+            self.clients[client].tokens += 1;
+            self.clients[client].barred_until = None;
+        }
+        let join = Join {
+            role: if self.clients[client].host { Role::Host } else { Role::Guest },
+            credential: self.credential(client),
+            name: format!(" {} ", self.clients[client].name),
+            max_video_streams: self.rng.random_range(0..=4),
+        };
+        self.connect(client, session);
+        let request_id = self.clients[client].request(OnAck::Nothing);
+        let seats = self.meeting.status().seats;
+        let max = self.meeting.config.settings.participants_max;
+        let joined =
+            self.meeting.handle_join(session, request_id, join, self.now, &mut self.rng);
+        match joined {
+            Ok(effects) => {
+                assert!(seats < max, "a meeting never has more seats than it may");
+                assert!(!self.clients[client].barred(self.now), "who was removed stays out");
+                assert!(!self.ended);
+                self.clients[client].resume_token = None;
+                self.apply(effects);
+            }
+            Err(error) => {
+                match error {
+                    JoinError::Full(_) => assert!(seats >= max),
+                    JoinError::Ended => assert!(self.ended),
+                    JoinError::Removed => assert!(self.clients[client].barred(self.now)),
+                    other => panic!("{other}"),
+                }
+                self.clients[client].offline();
+            }
+        }
+    }
+
+    fn resume(&mut self, client: usize, session: crate::SessionId, token: &[u8]) -> Option<UserId> {
+        if let Some(old) = self.clients[client].old_token.clone() {
+            let resume =
+                Resume { hash: resume_hash(&old), kept_streams: vec![], max_video_streams: None };
+            let refused = self.meeting.handle_resume(session, 1, &resume, self.now, &mut self.rng);
+            assert!(refused.is_err(), "a used token is void");
+        }
+        let hash = resume_hash(token);
+        let seat = self.meeting.roster.by_resume_hash(&hash);
+        let streams: Vec<StreamId> = seat
+            .and_then(|user| self.meeting.roster.get(user))
+            .map(|seat| seat.streams.clone())
+            .unwrap_or_default();
+        let kept: Vec<String> =
+            streams.iter().filter(|_| self.rng.random()).map(ToString::to_string).collect();
+        let resume = Resume { hash, kept_streams: kept.clone(), max_video_streams: None };
+        let old = self.clients[client].session;
+        self.connect(client, session);
+        let request_id = self.clients[client].request(OnAck::Nothing);
+        let resumed =
+            self.meeting.handle_resume(session, request_id, &resume, self.now, &mut self.rng);
+        match resumed {
+            Ok(effects) => {
+                assert_eq!(self.user(client), seat, "the same seat");
+                let user = seat.expect("a seat that is kept");
+                let now = &self.meeting.roster.get(user).expect("it is there").streams;
+                assert!(now.iter().all(|s| kept.contains(&s.to_string())));
+                self.apply(effects);
+                if let Some(old) = old {
+                    assert!(self.closed.contains(&old), "the newest session wins");
+                }
+                seat
+            }
+            Err(error) => {
+                assert!(
+                    (error == JoinError::SeatLost && seat.is_none())
+                        || (error == JoinError::Ended && self.ended)
+                );
+                self.clients[client].offline();
+                self.clients[client].resume_token = None;
+                if let Some(old) = old {
+                    // Its other session had a seat of its own.
+                    self.closed.insert(old);
+                    let effects = self.meeting.handle_session_lost(old, self.now);
+                    self.apply(effects);
+                }
+                None
+            }
+        }
+    }
+
+    fn connect(&mut self, client: usize, session: crate::SessionId) {
+        let client = &mut self.clients[client];
+        client.offline();
+        client.session = Some(session);
+        client.alive = true;
+        client.joining = true;
+    }
+
+    /// A client asks for something.
+    fn ask(&mut self, client: usize) -> Option<UserId> {
+        let user = self.user(client)?;
+        if !self.clients[client].alive {
+            return None;
+        }
+        let (request, on_ack) = self.request_of(user);
+        let kicked = match &request {
+            Request::RemoveParticipant(r) if self.meeting.roster.get(user)?.is_host() => {
+                let id = r.participant_id.parse().ok();
+                id.and_then(|id| self.meeting.roster.by_participant(id)).filter(|u| *u != user)
+            }
+            _ => None,
+        };
+        let kicked = kicked.and_then(|user| {
+            let seat = self.meeting.roster.get(user)?;
+            let credential = seat.credential;
+            (0..self.clients.len()).find(|c| self.credential(*c) == credential)
+        });
+        let session = self.clients[client].session?;
+        let request_id = self.clients[client].request(on_ack);
+        let request_id = match &request {
+            // Nobody waits for the answer to a heartbeat.
+            Request::Heartbeat(_) if self.chance(50) => {
+                self.clients[client].pending.remove(&request_id);
+                0
+            }
+            _ => request_id,
+        };
+        let effects = self.meeting.handle_request(session, request_id, request, self.now);
+        self.apply(effects);
+        if let Some(kicked) = kicked {
+            let until = self.now.plus_ms(self.meeting.config.limits.barred_ms);
+            self.clients[kicked].barred_until = Some(until);
+        }
+        Some(user)
+    }
+
+    fn any_stream(&mut self) -> String {
+        let all: Vec<StreamId> = self.meeting.streams.iter().map(|s| s.id).collect();
+        if all.is_empty() || self.chance(5) {
+            return StreamId::from_bytes(self.rng.random()).to_string();
+        }
+        all[self.rng.random_range(0..all.len())].to_string()
+    }
+
+    fn own_stream(&mut self, user: UserId) -> String {
+        let own = self.meeting.roster.get(user).map(|seat| seat.streams.clone());
+        let own = own.unwrap_or_default();
+        if own.is_empty() || self.chance(5) {
+            return self.any_stream();
+        }
+        own[self.rng.random_range(0..own.len())].to_string()
+    }
+
+    fn request_of(&mut self, user: UserId) -> (Request, OnAck) {
+        let stream_id = if self.chance(50) { self.own_stream(user) } else { self.any_stream() };
+        let request = match self.rng.random_range(0..100) {
+            0..=24 => Request::PublishStream(self.publish()),
+            25..=31 => {
+                let stream_id = self.own_stream(user);
+                let on_ack = OnAck::Unpublish(stream_id.clone());
+                return (Request::UnpublishStream(UnpublishStream { stream_id }), on_ack);
+            }
+            32..=43 => {
+                let (stream_id, muted) = (self.own_stream(user), self.chance(50));
+                let on_ack = OnAck::Mute(stream_id.clone(), muted);
+                return (Request::SetMute(SetMute { stream_id, muted }), on_ack);
+            }
+            44..=62 => Request::SubscribeLayout(SubscribeLayout { layout: Some(self.layout()) }),
+            63..=74 => Request::UpdateLayout(UpdateLayout { layout: Some(self.layout()) }),
+            75..=76 => Request::UnsubscribeLayout(UnsubscribeLayout {}),
+            77..=83 => Request::SubscribeStream(SubscribeStream {
+                stream_id,
+                options: None,
+                slot: self.rng.random_range(0..30),
+            }),
+            84..=86 => Request::UnsubscribeStream(UnsubscribeStream { stream_id }),
+            87..=89 => {
+                Request::RequestKeyframe(RequestKeyframe { stream_id, encoding: 0 })
+            }
+            90 => Request::RequestMediaToken(RequestMediaToken {
+                handler_id: self.handler.id.to_string(),
+            }),
+            91 => Request::StreamQualityUpdate(StreamQualityUpdate {
+                stream_id,
+                packet_loss: self.rng.random_range(-0.1..1.1),
+                ..StreamQualityUpdate::default()
+            }),
+            92..=94 => Request::RemoveParticipant(RemoveParticipant {
+                participant_id: self.somebody(),
+            }),
+            95 => Request::Leave(Leave {}),
+            96 if self.chance(5) => Request::EndMeeting(EndMeeting {}),
+            97 => Request::JoinRequest(v1::JoinRequest::default()),
+            _ => Request::Heartbeat(Heartbeat {}),
+        };
+        (request, OnAck::Nothing)
+    }
+
+    fn somebody(&mut self) -> String {
+        let all: Vec<ParticipantId> = self.meeting.roster.iter().map(|s| s.participant).collect();
+        all[self.rng.random_range(0..all.len())].to_string()
+    }
+
+    fn publish(&mut self) -> PublishStream {
+        let kind = match self.rng.random_range(0..5) {
+            0 | 1 => StreamType::Audio,
+            2 | 3 => StreamType::VideoCamera,
+            _ => StreamType::VideoScreen,
+        };
+        let codec = if kind == StreamType::Audio { "opus" } else { "vp08" };
+        let new = StreamId::from_bytes(self.rng.random()).to_string();
+        PublishStream {
+            stream_id: if self.chance(5) { self.any_stream() } else { new },
+            stream_type: kind.into(),
+            metadata: Some(StreamMetadata { codec: codec.into(), ..StreamMetadata::default() }),
+            stream_number: self.rng.random_range(0..10),
+            carrier: 0,
+            muted: self.chance(20),
+        }
+    }
+
+    fn layout(&mut self) -> Layout {
+        let (rows, columns) = (self.rng.random_range(1..=3), self.rng.random_range(1..=3));
+        let tiles = self.rng.random_range(0..=rows * columns + 1);
+        let sounds = self.rng.random_range(0..=5);
+        let mut numbers: Vec<u32> = (1..40).collect();
+        for place in 0..(tiles + sounds) as usize {
+            let other = self.rng.random_range(place..numbers.len().min(20));
+            numbers.swap(place, other);
+        }
+        if self.chance(2) {
+            numbers[1] = numbers[0];
+        }
+        let users = |world: &mut Self| {
+            let count = world.rng.random_range(0..3);
+            (0..count).map(|_| world.rng.random_range(1..8)).collect::<Vec<u64>>()
+        };
+        Layout {
+            kind: Some(Kind::Grid(GridLayout { rows, columns })),
+            video_slots: numbers[..tiles as usize].to_vec(),
+            audio_slots: numbers[tiles as usize..(tiles + sounds) as usize].to_vec(),
+            pinned_user_ids: users(self),
+            excluded_user_ids: if self.chance(30) { users(self) } else { Vec::new() },
+            prefer_video_over_audio: self.chance(50),
+            include_self: self.chance(30),
+        }
+    }
+}

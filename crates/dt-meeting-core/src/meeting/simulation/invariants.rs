@@ -1,0 +1,169 @@
+//! What must be true after every step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dt_ids::{Slot, StreamId, UserId};
+use dt_wire::internal::Destination;
+
+use super::World;
+use crate::seat::Seat;
+
+/// The assignments of everybody before a step.
+pub(super) type Snapshot = BTreeMap<UserId, BTreeMap<StreamId, Slot>>;
+
+impl World {
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let slots = |seat: &Seat| {
+            seat.subscriber.assigned().iter().map(|(slot, stream)| (*stream, *slot)).collect()
+        };
+        self.meeting.roster.iter().map(|seat| (seat.user, slots(seat))).collect()
+    }
+
+    /// `asked` is the one who asked for something in this step: a layout of its
+    /// own making may move its tiles.
+    pub(super) fn check(&self, before: &Snapshot, asked: Option<UserId>) {
+        let meeting = &self.meeting;
+        meeting.roster.check_indexes();
+        assert_eq!(self.live, meeting.status().seats);
+        assert!(meeting.streams.len() <= self.streams_max());
+        meeting.speakers.check_bounds(|user| meeting.roster.get(user).is_some());
+        assert_eq!(self.ended, meeting.status().over);
+        for seat in meeting.roster.iter() {
+            self.check_seat(seat);
+            if asked != Some(seat.user) {
+                self.check_places(seat, before.get(&seat.user));
+            }
+        }
+        self.check_routes();
+        self.check_handler();
+        for client in &self.clients {
+            self.check_client(client);
+        }
+    }
+
+    fn streams_max(&self) -> usize {
+        self.meeting.roster.len() * self.meeting.config.limits.streams_per_participant
+    }
+
+    fn check_seat(&self, seat: &Seat) {
+        if let Some(who) = self.numbers.get(&seat.user) {
+            assert_eq!(*who, seat.participant, "a number is never given twice");
+        }
+        let limits = &self.meeting.config.limits;
+        assert!(seat.streams.len() <= limits.streams_per_participant);
+        seat.subscriber.check();
+        let mut videos = 0;
+        for stream in seat.subscriber.assigned().values() {
+            let stream = self.meeting.streams.get(*stream).expect("assigned streams are published");
+            let owner = self.meeting.roster.get(stream.owner).expect("by people in the meeting");
+            assert!(owner.streams.contains(&stream.id));
+            videos += usize::from(!stream.is_audio());
+        }
+        assert!(videos <= seat.video_streams_max, "no more videos than are decoded");
+        if let Some(line) = seat.line() {
+            assert!(line.held() <= limits.held_messages_max, "what waits is bounded");
+            assert!(!self.closed.contains(&line.session));
+        }
+    }
+
+    /// Streams that stay assigned keep their slot.
+    fn check_places(&self, seat: &Seat, before: Option<&BTreeMap<StreamId, Slot>>) {
+        for (slot, stream) in seat.subscriber.assigned() {
+            if let Some(was) = before.and_then(|before| before.get(stream)) {
+                assert_eq!(slot, was, "a tile keeps its place");
+            }
+        }
+    }
+
+    /// Routes and directives, derived anew from assignments.
+    fn check_routes(&self) {
+        let meeting = &self.meeting;
+        let mut wanted: BTreeMap<StreamId, Vec<Destination>> = BTreeMap::new();
+        for seat in meeting.roster.iter().filter(|seat| seat.receives()) {
+            for (slot, stream) in seat.subscriber.assigned() {
+                if meeting.streams.get(*stream).is_some_and(|s| s.muted) {
+                    continue;
+                }
+                wanted.entry(*stream).or_default().push(Destination {
+                    participant_id: seat.participant.to_string(),
+                    stream_number: seat.subscriber.generation() << 24 | slot.get(),
+                });
+            }
+        }
+        let sent: BTreeMap<_, _> =
+            meeting.routes.sent().iter().map(|(s, (_, d))| (*s, d.clone())).collect();
+        assert_eq!(sent, wanted, "routes are the assignments");
+        for seat in meeting.roster.iter() {
+            for encoding in meeting.directive(seat.user).encodings {
+                let stream: StreamId = encoding.stream_id.parse().expect("a UUID");
+                assert_eq!(encoding.active, wanted.contains_key(&stream), "sent if watched");
+            }
+        }
+    }
+
+    /// What the handler was told is what is true.
+    fn check_handler(&self) {
+        if self.ended {
+            assert!(self.handler.registered.is_empty(), "an ended meeting leaves nobody there");
+            return;
+        }
+        let sent = self.meeting.routes.sent().iter();
+        let sent: BTreeMap<_, _> = sent.map(|(s, (_, d))| (s.to_string(), d.clone())).collect();
+        assert_eq!(self.handler.routes, sent);
+        let seats: BTreeSet<_> =
+            self.meeting.roster.iter().map(|s| s.participant.to_string()).collect();
+        let registered: BTreeSet<_> = self.handler.registered.keys().cloned().collect();
+        assert_eq!(registered, seats, "exactly those with a seat are registered");
+        for seat in self.meeting.roster.iter() {
+            let told = &self.handler.registered[&seat.participant.to_string()];
+            assert_eq!(told.streams, self.meeting.describe(seat).streams);
+            assert_eq!(told.user_id, seat.user.0);
+        }
+    }
+
+    /// A client that has heard everything knows what is true.
+    fn check_client(&self, client: &super::Client) {
+        let (true, Some(session)) = (client.alive, client.session) else {
+            return;
+        };
+        let user = self.meeting.roster.by_session(session).expect("its session has a seat");
+        let seat = self.meeting.roster.get(user).expect("a session's seat is there");
+        let waits = seat.line().is_some_and(|line| line.waiting_since().is_some());
+        if waits {
+            return;
+        }
+        let view = client.view.as_ref().expect("who waits for nothing was welcomed");
+        assert_eq!(view.me, self.meeting.describe(seat));
+        let others: BTreeMap<_, _> = self
+            .meeting
+            .roster
+            .iter()
+            .filter(|other| other.user != user)
+            .map(|other| (other.participant.to_string(), self.meeting.describe(other)))
+            .collect();
+        assert_eq!(view.others, others, "everybody sees the same roster");
+        assert_eq!(view.assignments, self.meeting.assignments(user));
+        assert_eq!(view.directive, self.meeting.directive(user));
+        let told = self.meeting.speakers_message(self.meeting.speakers.told());
+        assert_eq!(view.speakers, told.participant_ids);
+        assert!(client.pending.is_empty(), "every request is answered: {:?}", client.pending);
+    }
+
+    /// After timers have run nothing is overdue.
+    pub(super) fn check_timers(&self) {
+        let limits = &self.meeting.config.limits;
+        for seat in self.meeting.roster.iter() {
+            match &seat.connection {
+                crate::seat::Connection::Connected(line) => {
+                    assert!(self.now.ms_since(line.heard_at) < limits.silence_ms);
+                    let waiting = line.waiting_since();
+                    assert!(waiting.is_none_or(|t| self.now.ms_since(t) < limits.registration_ms));
+                }
+                crate::seat::Connection::Disconnected { since } => {
+                    assert!(self.now.ms_since(*since) < limits.seat_kept_ms);
+                }
+            }
+        }
+        assert!(self.meeting.next_timeout().is_none_or(|at| at > self.now), "timers move on");
+    }
+}

@@ -1,0 +1,1 @@
+//! One fact a test, for what schedules can't name.

@@ -1,0 +1,136 @@
+//! Which servers a client believes.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::CryptoProvider,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use sha2::{Digest, Sha256};
+
+/// How a client knows that a server is the right one.
+#[derive(Debug, Clone)]
+pub enum Trust {
+    /// Certificates that the system's roots vouch for.
+    SystemRoots,
+    /// Certificates that one of these roots vouches for.
+    Roots(Vec<CertificateDer<'static>>),
+    /// The certificate whose SHA-256 (of its DER form) is one of these, whatever
+    /// name it bears: what browsers call `serverCertificateHashes`.
+    CertificateHashes(Vec<[u8; 32]>),
+}
+
+/// TLS for a client, and where the hash of an unexpected certificate is found.
+pub(super) struct ClientTls {
+    pub(super) config: ClientConfig,
+    pub(super) unexpected: Arc<OnceLock<[u8; 32]>>,
+}
+
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+impl Trust {
+    /// TLS 1.3 for a client that believes these servers and offers these
+    /// application protocols; for HTTPS beside a session for example.
+    ///
+    /// # Errors
+    /// When no root can be used.
+    pub fn client_config(&self, protocols: &[&[u8]]) -> Result<ClientConfig, rustls::Error> {
+        self.client_tls(protocols).map(|tls| tls.config)
+    }
+
+    /// # Errors
+    /// When no root can be used.
+    pub(super) fn client_tls(&self, protocols: &[&[u8]]) -> Result<ClientTls, rustls::Error> {
+        let unexpected = Arc::new(OnceLock::new());
+        let provider = provider();
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])?;
+        let mut config = match self {
+            Self::CertificateHashes(hashes) => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(HashVerifier {
+                    provider,
+                    hashes: hashes.clone(),
+                    unexpected: Arc::clone(&unexpected),
+                }))
+                .with_no_client_auth(),
+            Self::Roots(certificates) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates {
+                    roots.add(certificate.clone())?;
+                }
+                builder.with_root_certificates(roots).with_no_client_auth()
+            }
+            Self::SystemRoots => {
+                let mut roots = RootCertStore::empty();
+                // Some systems hold roots that nobody can read; the rest counts.
+                roots.add_parsable_certificates(
+                    rustls_native_certs::load_native_certs().certs,
+                );
+                builder.with_root_certificates(roots).with_no_client_auth()
+            }
+        };
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        Ok(ClientTls { config, unexpected })
+    }
+}
+
+/// Accepts exactly the certificates with given hashes. The handshake's signature
+/// is checked as always, so that the server holds the certificate's key.
+#[derive(Debug)]
+struct HashVerifier {
+    provider: Arc<CryptoProvider>,
+    hashes: Vec<[u8; 32]>,
+    unexpected: Arc<OnceLock<[u8; 32]>>,
+}
+
+impl ServerCertVerifier for HashVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let hash: [u8; 32] = Sha256::digest(end_entity).into();
+        if self.hashes.contains(&hash) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let _ = self.unexpected.set(hash);
+        Err(CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("QUIC needs TLS 1.3".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}

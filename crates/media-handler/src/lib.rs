@@ -1,0 +1,220 @@
+//! The media handler: lets media sessions in and forwards what they send.
+//!
+//! A meeting controller drives it through [`dt_rpc::MediaHandler`]; whoever
+//! accepts connections hands each to [`MediaHandler::serve`]. The rules are in
+//! `dt-forward-core`; here are the sessions, their tasks, and the carrying out
+//! of what the rules say. Nothing is kept over a restart.
+//!
+//! Deliberately absent: accepting connections, keys of media (payloads are
+//! sealed between clients), and other handlers.
+
+pub mod close;
+mod config;
+mod control;
+mod events;
+mod meeting;
+mod port;
+mod rate;
+mod rpc;
+mod session;
+mod streams;
+mod warm;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use dt_forward_core::Forwarder;
+use dt_ids::MeetingId;
+use dt_token::{UsedIds, connection::ConnectionKey};
+use dt_transport::Session;
+use dt_wire::internal::HandlerCapacity;
+use tokio::task::JoinHandle;
+
+pub use config::Config;
+use events::Events;
+use meeting::{Meeting, State};
+use port::SessionKeys;
+use warm::Warm;
+
+/// A media handler. Dropping the last handle ends its timers; sessions are ended
+/// by [`shutdown`](Self::shutdown) or by their clients.
+pub struct MediaHandler {
+    inner: Arc<Inner>,
+    ticker: Mutex<Option<JoinHandle<()>>>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    /// New at every start, so that no connection token of before is good.
+    pub(crate) key: ConnectionKey,
+    pub(crate) used_tokens: Mutex<UsedIds>,
+    meetings: Mutex<HashMap<MeetingId, Arc<Meeting>>>,
+    pub(crate) events: Arc<Events>,
+    pub(crate) session_keys: SessionKeys,
+    pub(crate) warm: Warm,
+    pub(crate) sessions: AtomicUsize,
+}
+
+impl MediaHandler {
+    /// A handler with a fresh key for connection tokens.
+    #[must_use]
+    pub fn new(config: Config) -> Arc<Self> {
+        let inner = Inner {
+            key: ConnectionKey::random(),
+            used_tokens: Mutex::new(UsedIds::new(config.used_tokens_max)),
+            meetings: Mutex::default(),
+            events: Arc::new(Events::new(config.controllers_max)),
+            session_keys: SessionKeys::default(),
+            warm: Warm::new(config.warm_sessions_max),
+            sessions: AtomicUsize::new(0),
+            config,
+        };
+        Arc::new(Self {
+            inner: Arc::new(inner),
+            ticker: Mutex::default(),
+        })
+    }
+
+    /// Runs one session to its end. All of its tasks run on the runtime that
+    /// polls this and end with it; the first call starts the handler's timers
+    /// there too.
+    pub async fn serve<S: Session>(&self, session: S) {
+        self.start_ticker();
+        session::serve(Arc::clone(&self.inner), session).await;
+    }
+
+    /// What a registration and a heartbeat at the registry say.
+    #[must_use]
+    pub fn capacity(&self) -> HandlerCapacity {
+        let meetings = self.inner.all_meetings();
+        let streams: usize = meetings.iter().map(|m| m.stream_count()).sum();
+        HandlerCapacity {
+            max_streams: self.inner.config.streams_max,
+            current_streams: u32::try_from(streams).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Media sessions that are let in now.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.inner.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Closes all sessions with code 8; each call of [`serve`](Self::serve)
+    /// returns soon after.
+    pub fn shutdown(&self) {
+        self.inner.warm.close_all();
+        for meeting in self.inner.all_meetings() {
+            meeting.close_all(close::SHUTDOWN, "the server shuts down");
+        }
+    }
+
+    fn start_ticker(&self) {
+        let mut ticker = lock(&self.ticker);
+        // The runtime of the first one may have been shut down.
+        if ticker.as_ref().is_none_or(JoinHandle::is_finished) {
+            *ticker = Some(tokio::spawn(tick(Arc::downgrade(&self.inner))));
+        }
+    }
+}
+
+impl Drop for MediaHandler {
+    fn drop(&mut self) {
+        if let Some(ticker) = lock(&self.ticker).take() {
+            ticker.abort();
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn meeting(&self, id: MeetingId) -> Option<Arc<Meeting>> {
+        lock(&self.meetings).get(&id).cloned()
+    }
+
+    /// The meeting, made if it is not known; `None` when there are too many.
+    pub(crate) fn meeting_or_new(&self, id: MeetingId) -> Option<Arc<Meeting>> {
+        self.entry(&mut lock(&self.meetings), id)
+    }
+
+    /// Gives a meeting an input that makes somebody be registered. The meeting
+    /// can't be forgotten meanwhile.
+    pub(crate) fn in_meeting<T>(
+        &self,
+        id: MeetingId,
+        input: impl FnOnce(&mut State) -> T,
+    ) -> Option<T> {
+        let mut meetings = lock(&self.meetings);
+        Some(self.entry(&mut meetings, id)?.with(input))
+    }
+
+    fn entry(
+        &self,
+        meetings: &mut HashMap<MeetingId, Arc<Meeting>>,
+        id: MeetingId,
+    ) -> Option<Arc<Meeting>> {
+        if let Some(meeting) = meetings.get(&id) {
+            return Some(Arc::clone(meeting));
+        }
+        if meetings.len() >= self.config.meetings_max {
+            return None;
+        }
+        let events = Arc::clone(&self.events);
+        let meeting = Arc::new(Meeting::new(id, self.config.forward, events));
+        meetings.insert(id, Arc::clone(&meeting));
+        Some(meeting)
+    }
+
+    pub(crate) fn all_meetings(&self) -> Vec<Arc<Meeting>> {
+        lock(&self.meetings).values().cloned().collect()
+    }
+
+    fn forget_abandoned(&self) {
+        let for_long = self.config.empty_meeting_max;
+        lock(&self.meetings).retain(|_, meeting| !meeting.is_abandoned(for_long));
+    }
+}
+
+/// Drives the timers of all meetings.
+async fn tick(inner: Weak<Inner>) {
+    let mut ticks = tokio::time::interval(Forwarder::TICK);
+    // After a stall the present counts, not the ticks that were missed.
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut reported_at = now();
+    loop {
+        ticks.tick().await;
+        let Some(inner) = inner.upgrade() else {
+            return;
+        };
+        let meetings = inner.all_meetings();
+        for meeting in &meetings {
+            meeting.tick();
+        }
+        if now().saturating_duration_since(reported_at) >= inner.config.telemetry_interval {
+            reported_at = now();
+            for meeting in &meetings {
+                meeting.report();
+            }
+            drop(meetings);
+            inner.forget_abandoned();
+            let sessions = inner.sessions.load(Ordering::Relaxed);
+            metrics::gauge!("media_sessions").set(sessions as f64);
+        }
+    }
+}
+
+/// The runtime's clock, so that tests can pause it.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// A panic under a lock is our own bug and has been reported; what it left is
+/// consistent enough to go on for the other sessions.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,379 @@
+//! One meeting at this handler: its forwarder, the ports of its sessions, and
+//! the carrying out of outputs.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use dt_forward_core::{
+    CloseReason, Counters, DropReason, Forwarder, GroupKey, OutGroup, Output, SessionKey, Target,
+};
+use dt_frame::DatagramHeader;
+use dt_ids::{Encoding, MeetingId, ParticipantId, StreamId};
+use dt_wire::{
+    framing,
+    internal::{HandlerEvent, MediaSessionState, MediaTelemetry, SpeakerLevels, handler_event},
+    v1::{MediaServerMessage, RequestKeyframe, media_server_message},
+};
+
+use crate::{close, events::Events, lock, now, port::Port};
+
+/// Copies of a datagram that share one allocation: fewer allocations, and yet a
+/// slow receiver's queue pins little of what others have sent long ago.
+const COPIES_PER_BUFFER: usize = 8;
+
+/// A meeting. Its lock is held for one input and the outputs of it, and never
+/// across a wait; the order of outputs is kept because they are carried out
+/// under it.
+pub(crate) struct Meeting {
+    id: MeetingId,
+    events: Arc<Events>,
+    state: Mutex<State>,
+}
+
+pub(crate) struct State {
+    id: MeetingId,
+    events: Arc<Events>,
+    pub(crate) forwarder: Forwarder,
+    ports: HashMap<SessionKey, (ParticipantId, Port)>,
+    speakers: Vec<ParticipantId>,
+    /// Counts already given to the metrics.
+    reported: Counters,
+    empty_since: Option<Instant>,
+}
+
+impl Meeting {
+    pub(crate) fn new(id: MeetingId, config: dt_forward_core::Config, events: Arc<Events>) -> Self {
+        let state = State {
+            id,
+            events: Arc::clone(&events),
+            forwarder: Forwarder::new(config),
+            ports: HashMap::new(),
+            speakers: Vec::new(),
+            reported: Counters::default(),
+            empty_since: Some(now()),
+        };
+        Self {
+            id,
+            events,
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(crate) const fn id(&self) -> MeetingId {
+        self.id
+    }
+
+    /// Gives the forwarder an input and carries out what follows.
+    pub(crate) fn with<T>(&self, input: impl FnOnce(&mut State) -> T) -> T {
+        let mut state: MutexGuard<'_, State> = lock(&self.state);
+        let answer = input(&mut state);
+        state.carry_out();
+        answer
+    }
+
+    pub(crate) fn datagram(&self, session: SessionKey, datagram: Bytes) {
+        // What was dropped is counted by the forwarder.
+        let _ = self.with(|s| s.forwarder.datagram(session, datagram, now()));
+    }
+
+    pub(crate) fn keyframe_request(
+        &self,
+        session: SessionKey,
+        stream_id: StreamId,
+        encoding: Encoding,
+    ) -> Result<(), DropReason> {
+        self.with(|s| {
+            s.forwarder
+                .keyframe_request(session, stream_id, encoding, now())
+        })
+    }
+
+    pub(crate) fn written(&self, session: SessionKey, out: OutGroup, frames: usize) {
+        self.with(|s| s.forwarder.written(session, out, frames));
+    }
+
+    /// The task of a stream to a receiver has ended; `whole` when it wrote all.
+    pub(crate) fn stream_ended(&self, session: SessionKey, out: OutGroup, whole: bool) {
+        self.with(|s| {
+            if let Some((_, port)) = s.ports.get_mut(&session) {
+                port.stream_ended(out);
+            }
+            if !whole {
+                s.forwarder.refused(session, out);
+            }
+        });
+    }
+
+    /// The task that read a sender's stream has ended.
+    pub(crate) fn group_ended(&self, session: SessionKey, group: GroupKey, whole: bool) {
+        self.with(|s| {
+            if let Some((_, port)) = s.ports.get_mut(&session) {
+                port.group_ended(group);
+            }
+            if whole {
+                s.forwarder.group_finished(session, group);
+            } else {
+                s.forwarder.group_reset(session, group);
+            }
+        });
+    }
+
+    /// Lets a session in; `None` when its participant is not registered.
+    pub(crate) fn session_up(
+        &self,
+        participant: ParticipantId,
+        session: SessionKey,
+        port: Port,
+    ) -> Option<()> {
+        self.with(|s| {
+            // Before it is up, so that the first outputs find the port.
+            s.ports.insert(session, (participant, port));
+            let up = s.forwarder.session_up(participant, session, now());
+            if up.is_err() {
+                s.ports.remove(&session);
+            }
+            up.ok()
+        })?;
+        self.tell_session(participant, true);
+        Some(())
+    }
+
+    pub(crate) fn session_down(&self, session: SessionKey, participant: ParticipantId) {
+        let connected = self.with(|s| {
+            s.forwarder.session_down(session, now());
+            s.ports.remove(&session);
+            s.is_connected(participant)
+        });
+        if !connected {
+            self.tell_session(participant, false);
+        }
+    }
+
+    /// Time passes.
+    pub(crate) fn tick(&self) {
+        self.with(|s| s.forwarder.tick(now()));
+    }
+
+    /// Tells controllers the figures of all streams, and gives counts to the
+    /// metrics.
+    pub(crate) fn report(&self) {
+        let (telemetry, timestamp) = (self.with(State::report), unix_ms());
+        for stream in telemetry {
+            self.tell(handler_event::Event::Telemetry(MediaTelemetry {
+                stream_id: stream.stream_id.to_string(),
+                bytes_sent: stream.bytes_sent,
+                bytes_received: stream.bytes_received,
+                packet_loss: stream.packet_loss,
+                bitrate: stream.bitrate_bps,
+                jitter_ms: stream.jitter_ms,
+                timestamp,
+            }));
+        }
+    }
+
+    /// What a controller that begins to listen must know.
+    pub(crate) fn present(&self) -> Vec<HandlerEvent> {
+        let (mut connected, speakers) = self.with(|s| {
+            let connected: Vec<_> = s.ports.values().map(|(p, _)| *p).collect();
+            (connected, s.speakers.clone())
+        });
+        connected.sort_unstable();
+        connected.dedup();
+        let mut events: Vec<_> = connected
+            .into_iter()
+            .map(|participant| event(self.id, session_event(participant, true)))
+            .collect();
+        if !speakers.is_empty() {
+            events.push(event(self.id, speakers_event(&speakers)));
+        }
+        events
+    }
+
+    /// Whether nobody has been registered for so long.
+    pub(crate) fn is_abandoned(&self, for_long: Duration) -> bool {
+        let mut state = lock(&self.state);
+        if state.forwarder.participant_count() > 0 {
+            state.empty_since = None;
+            return false;
+        }
+        let since = *state.empty_since.get_or_insert_with(now);
+        now().saturating_duration_since(since) > for_long
+    }
+
+    pub(crate) fn stream_count(&self) -> usize {
+        lock(&self.state).forwarder.stream_count()
+    }
+
+    pub(crate) fn close_all(&self, code: u32, reason: &str) {
+        for (_, port) in lock(&self.state).ports.values() {
+            port.close(code, reason);
+        }
+    }
+
+    fn tell_session(&self, participant: ParticipantId, connected: bool) {
+        self.tell(session_event(participant, connected));
+    }
+
+    fn tell(&self, what: handler_event::Event) {
+        self.events.tell(&event(self.id, what));
+    }
+}
+
+impl State {
+    fn is_connected(&self, participant: ParticipantId) -> bool {
+        self.ports.values().any(|(p, _)| *p == participant)
+    }
+
+    pub(crate) fn port(&mut self, session: SessionKey) -> Option<&mut Port> {
+        self.ports.get_mut(&session).map(|(_, port)| port)
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.forwarder.poll_output() {
+            match output {
+                Output::Datagram { datagram, targets } => self.fan_out(&datagram, &targets),
+                Output::Stream { session, out, op } => {
+                    let opened = self.port(session).is_none_or(|port| port.stream(out, op));
+                    if !opened {
+                        self.forwarder.refused(session, out);
+                    }
+                }
+                Output::RequestKeyframe {
+                    session,
+                    stream_id,
+                    encoding,
+                } => self.request_keyframe(session, stream_id, encoding),
+                Output::StopGroup {
+                    session,
+                    group,
+                    code,
+                } => {
+                    if let Some(port) = self.port(session) {
+                        port.stop_group(group, code);
+                    }
+                }
+                Output::Close { session, reason } => self.close(session, reason),
+                Output::Speakers(list) => {
+                    self.events.tell(&event(self.id, speakers_event(&list)));
+                    self.speakers = list;
+                }
+            }
+        }
+    }
+
+    fn fan_out(&self, datagram: &Bytes, targets: &[Target]) {
+        for some in targets.chunks(COPIES_PER_BUFFER) {
+            let mut buffer = BytesMut::with_capacity(datagram.len() * some.len());
+            for target in some {
+                let Some((_, port)) = self.ports.get(&target.session) else {
+                    continue;
+                };
+                buffer.extend_from_slice(datagram);
+                DatagramHeader::rewrite_slot(&mut buffer, target.label);
+                port.send_datagram(buffer.split().freeze());
+            }
+        }
+    }
+
+    fn request_keyframe(&mut self, session: SessionKey, stream_id: StreamId, encoding: Encoding) {
+        let body = media_server_message::Body::RequestKeyframe(RequestKeyframe {
+            stream_id: stream_id.to_string(),
+            encoding: u32::from(encoding.get()),
+        });
+        let message = framing::encode(&MediaServerMessage::new(0, body));
+        if let Some(port) = self.port(session) {
+            port.send_control(message);
+        }
+    }
+
+    fn close(&mut self, session: SessionKey, reason: CloseReason) {
+        let Some((_, port)) = self.ports.remove(&session) else {
+            return;
+        };
+        match reason {
+            CloseReason::Unregistered => port.close(close::GRACEFUL, "not registered any more"),
+            CloseReason::Replaced => port.close(close::REPLACED, "replaced by a newer session"),
+        }
+    }
+
+    fn report(&mut self) -> Vec<dt_forward_core::StreamTelemetry> {
+        let counters = *self.forwarder.counters();
+        let before = std::mem::replace(&mut self.reported, counters);
+        for reason in DropReason::ALL {
+            let dropped = counters.dropped(reason) - before.dropped(reason);
+            if dropped > 0 {
+                metrics::counter!("media_dropped_total", "reason" => reason.as_str())
+                    .increment(dropped);
+            }
+        }
+        let count = |name: &'static str, after: u64, before: u64| {
+            metrics::counter!(name).increment(after - before);
+        };
+        count(
+            "media_datagrams_in_total",
+            counters.datagrams_in,
+            before.datagrams_in,
+        );
+        count(
+            "media_datagrams_out_total",
+            counters.datagrams_out,
+            before.datagrams_out,
+        );
+        count(
+            "media_frames_in_total",
+            counters.frames_in,
+            before.frames_in,
+        );
+        count(
+            "media_frames_out_total",
+            counters.frames_out,
+            before.frames_out,
+        );
+        count("media_bytes_in_total", counters.bytes_in, before.bytes_in);
+        count(
+            "media_bytes_out_total",
+            counters.bytes_out,
+            before.bytes_out,
+        );
+        count(
+            "media_late_resets_total",
+            counters.late_resets,
+            before.late_resets,
+        );
+        count(
+            "media_keyframe_requests_total",
+            counters.keyframe_requests,
+            before.keyframe_requests,
+        );
+        self.forwarder.telemetry(now())
+    }
+}
+
+fn event(meeting: MeetingId, what: handler_event::Event) -> HandlerEvent {
+    HandlerEvent {
+        meeting_id: meeting.to_string(),
+        event: Some(what),
+    }
+}
+
+fn session_event(participant: ParticipantId, connected: bool) -> handler_event::Event {
+    handler_event::Event::Session(MediaSessionState {
+        participant_id: participant.to_string(),
+        connected,
+    })
+}
+
+fn speakers_event(list: &[ParticipantId]) -> handler_event::Event {
+    handler_event::Event::Speakers(SpeakerLevels {
+        participant_ids: list.iter().map(ToString::to_string).collect(),
+    })
+}
+
+fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}

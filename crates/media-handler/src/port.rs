@@ -1,0 +1,184 @@
+//! A session as the meeting sees it: what outputs of the forwarder are given
+//! to, without waiting and without knowing what carries it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use dt_forward_core::{FrameBytes, GroupKey, OutGroup, SessionKey, StreamOp};
+use dt_frame::StreamHeader;
+use dt_transport::Session;
+use tokio::sync::{mpsc, oneshot};
+
+/// The part of a session that is used without waiting.
+pub(crate) trait Carrier: Send + Sync {
+    fn send_datagram(&self, datagram: Bytes);
+    fn close(&self, code: u32, reason: &str);
+}
+
+impl<S: Session> Carrier for S {
+    fn send_datagram(&self, datagram: Bytes) {
+        // Too large for this path, or the session is gone: a datagram may be lost,
+        // and the end of the session is noticed by its own task.
+        let _ = Session::send_datagram(self, datagram);
+    }
+
+    fn close(&self, code: u32, reason: &str) {
+        Session::close(self, code, reason);
+    }
+}
+
+/// A stream that the session's task is to open.
+#[derive(Debug)]
+pub(crate) struct NewStream {
+    pub(crate) out: OutGroup,
+    pub(crate) header: StreamHeader,
+    pub(crate) priority: i32,
+    /// Its end means: finish. What waits in it is bounded by the forwarder, which
+    /// resets a stream that is late or holds too much.
+    pub(crate) frames: mpsc::UnboundedReceiver<FrameBytes>,
+    /// The code, when it is to be given up.
+    pub(crate) reset: oneshot::Receiver<u32>,
+}
+
+/// Where the outputs for one session go.
+pub(crate) struct Port {
+    carrier: Arc<dyn Carrier>,
+    /// Whole control messages. Full when the client does not read: it misses key
+    /// frame requests then, of which more will come.
+    control: mpsc::Sender<Bytes>,
+    /// Full when the session's task is behind by as many streams.
+    streams: mpsc::Sender<NewStream>,
+    outs: HashMap<OutGroup, OutPort>,
+    /// To stop reading a stream of this sender.
+    groups: HashMap<GroupKey, oneshot::Sender<u32>>,
+}
+
+struct OutPort {
+    frames: Option<mpsc::UnboundedSender<FrameBytes>>,
+    reset: Option<oneshot::Sender<u32>>,
+}
+
+/// The ends of a port that its session's tasks hold.
+pub(crate) struct PortEnds {
+    pub(crate) control: mpsc::Receiver<Bytes>,
+    pub(crate) streams: mpsc::Receiver<NewStream>,
+}
+
+/// Control messages that wait for a client to read.
+const CONTROL_MAX: usize = 64;
+/// Streams that wait to be opened by the session's task; it opens them at once,
+/// so this is filled only while it does not run.
+const NEW_STREAMS_MAX: usize = 256;
+
+impl Port {
+    pub(crate) fn new(carrier: Arc<dyn Carrier>) -> (Self, mpsc::Sender<Bytes>, PortEnds) {
+        let (control, control_end) = mpsc::channel(CONTROL_MAX);
+        let (streams, streams_end) = mpsc::channel(NEW_STREAMS_MAX);
+        let port = Self {
+            carrier,
+            control: control.clone(),
+            streams,
+            outs: HashMap::new(),
+            groups: HashMap::new(),
+        };
+        let ends = PortEnds {
+            control: control_end,
+            streams: streams_end,
+        };
+        (port, control, ends)
+    }
+
+    pub(crate) fn send_datagram(&self, datagram: Bytes) {
+        self.carrier.send_datagram(datagram);
+    }
+
+    /// `false` when the message was dropped.
+    pub(crate) fn send_control(&self, message: Bytes) -> bool {
+        self.control.try_send(message).is_ok()
+    }
+
+    pub(crate) fn close(&self, code: u32, reason: &str) {
+        self.carrier.close(code, reason);
+    }
+
+    /// Carries out what is to be done with a stream to this session; `false`
+    /// when it could not be opened.
+    pub(crate) fn stream(&mut self, out: OutGroup, op: StreamOp) -> bool {
+        match op {
+            StreamOp::Open { header, priority } => return self.open(out, header, priority),
+            StreamOp::Frame(frame) => {
+                if let Some(frames) = self.outs.get(&out).and_then(|o| o.frames.as_ref()) {
+                    // Its task has ended: it says so to the forwarder by itself.
+                    let _ = frames.send(frame);
+                }
+            }
+            StreamOp::Finish => {
+                if let Some(port) = self.outs.get_mut(&out) {
+                    port.frames = None;
+                }
+            }
+            StreamOp::Reset(code) => {
+                if let Some(reset) = self.outs.remove(&out).and_then(|o| o.reset) {
+                    let _ = reset.send(code);
+                }
+            }
+        }
+        true
+    }
+
+    /// The task of a stream has ended.
+    pub(crate) fn stream_ended(&mut self, out: OutGroup) {
+        self.outs.remove(&out);
+    }
+
+    /// Reads a stream of this sender; the code arrives when it is to stop.
+    pub(crate) fn group_opened(&mut self, group: GroupKey) -> oneshot::Receiver<u32> {
+        let (stop, stopped) = oneshot::channel();
+        self.groups.insert(group, stop);
+        stopped
+    }
+
+    /// The task that reads it has ended.
+    pub(crate) fn group_ended(&mut self, group: GroupKey) {
+        self.groups.remove(&group);
+    }
+
+    pub(crate) fn stop_group(&mut self, group: GroupKey, code: u32) {
+        if let Some(stop) = self.groups.remove(&group) {
+            let _ = stop.send(code);
+        }
+    }
+
+    fn open(&mut self, out: OutGroup, header: StreamHeader, priority: i32) -> bool {
+        let (frames, frames_end) = mpsc::unbounded_channel();
+        let (reset, reset_end) = oneshot::channel();
+        let new = NewStream {
+            out,
+            header,
+            priority,
+            frames: frames_end,
+            reset: reset_end,
+        };
+        if self.streams.try_send(new).is_err() {
+            return false;
+        }
+        self.outs.insert(
+            out,
+            OutPort {
+                frames: Some(frames),
+                reset: Some(reset),
+            },
+        );
+        true
+    }
+}
+
+/// Numbers sessions; never twice in the life of a handler.
+#[derive(Debug, Default)]
+pub(crate) struct SessionKeys(std::sync::atomic::AtomicU64);
+
+impl SessionKeys {
+    pub(crate) fn next(&self) -> SessionKey {
+        SessionKey(self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,195 @@
+//! The handler as its controllers see it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dt_forward_core::{Generation, RegisterError, RouteError, StreamSpec};
+use dt_frame::{FourCc, MediaKind, SlotLabel};
+use dt_ids::{ControllerId, MeetingId, ParticipantId, StreamId, StreamNumber, UserId};
+use dt_rpc::{RpcError, RpcResult};
+use dt_wire::{
+    internal::{
+        self, HandlerEvent, RegisterController, RegisterControllerResponse, RegisterParticipant,
+        RegisterParticipantResponse, RouteMediaCommand, RouteMediaResponse, TelemetryRequest,
+        UnregisterParticipant, UnregisterParticipantResponse,
+    },
+    v1::{MediaStream, StreamType},
+};
+use tokio::sync::mpsc;
+
+use crate::{Inner, MediaHandler, meeting::Meeting, now};
+
+/// Encodings of one stream at most: their number has four bits.
+const ENCODINGS_MAX: usize = 16;
+
+#[async_trait]
+impl dt_rpc::MediaHandler for MediaHandler {
+    async fn register_controller(
+        &self,
+        request: RegisterController,
+    ) -> RpcResult<RegisterControllerResponse> {
+        let _: ControllerId = id(&request.controller_id)?;
+        Ok(RegisterControllerResponse {
+            handler_id: self.inner.config.handler_id.to_string(),
+            endpoint: Some(self.inner.config.endpoint.clone()),
+            connection_token_key: self.inner.key.as_bytes().to_vec().into(),
+        })
+    }
+
+    async fn register_participant(
+        &self,
+        request: RegisterParticipant,
+    ) -> RpcResult<RegisterParticipantResponse> {
+        let participant: ParticipantId = id(&request.participant_id)?;
+        let generation = generation(request.generation)?;
+        let streams: Vec<_> = request.streams.iter().map(spec).collect::<RpcResult<_>>()?;
+        let user_id = UserId(request.user_id);
+        let registered = self.inner.in_meeting(id(&request.meeting_id)?, |s| {
+            s.forwarder
+                .register(participant, user_id, &streams, generation, now())
+        });
+        registered
+            .ok_or_else(too_many_meetings)?
+            .map_err(register_error)?;
+        Ok(RegisterParticipantResponse {
+            connection_token: String::new(),
+            media_handler_url: self.inner.config.endpoint.url.clone(),
+        })
+    }
+
+    async fn unregister_participant(
+        &self,
+        request: UnregisterParticipant,
+    ) -> RpcResult<UnregisterParticipantResponse> {
+        let participant: ParticipantId = id(&request.participant_id)?;
+        let generation = generation(request.generation)?;
+        let meeting = self.inner.meeting_for(&request.meeting_id)?;
+        meeting.with(|s| s.forwarder.unregister(participant, generation, now()));
+        Ok(UnregisterParticipantResponse {})
+    }
+
+    async fn route_media(&self, request: RouteMediaCommand) -> RpcResult<RouteMediaResponse> {
+        let source: StreamId = id(&request.source_stream_id)?;
+        let generation = generation(request.generation)?;
+        if request.options.is_some_and(|o| o.transcode || o.mix_audio) {
+            let sentence = "this handler neither transcodes nor mixes";
+            return Err(RpcError::Invalid(sentence.into()));
+        }
+        let destinations: Vec<_> = request
+            .destinations
+            .iter()
+            .map(|to| {
+                let label = SlotLabel::from_bits(to.stream_number)
+                    .ok_or_else(|| RpcError::Invalid("a destination has no slot".into()))?;
+                Ok((id::<ParticipantId>(&to.participant_id)?, label))
+            })
+            .collect::<RpcResult<_>>()?;
+        let meeting = self.inner.meeting_for(&request.meeting_id)?;
+        let applied = meeting
+            .with(|s| s.forwarder.route(source, destinations, generation, now()))
+            .map_err(route_error)?;
+        Ok(RouteMediaResponse {
+            applied: Some(internal::Generation {
+                lease: applied.lease,
+                counter: applied.counter,
+            }),
+        })
+    }
+
+    async fn telemetry(
+        &self,
+        request: TelemetryRequest,
+    ) -> RpcResult<mpsc::Receiver<HandlerEvent>> {
+        let controller = id(&request.controller_id)?;
+        let meetings = self.inner.all_meetings();
+        let present: Vec<_> = meetings.iter().flat_map(|m| m.present()).collect();
+        self.inner
+            .events
+            .listen(controller, present)
+            .map_err(|_| RpcError::Capacity("too many controllers listen to this handler".into()))
+    }
+}
+
+impl Inner {
+    fn meeting_for(&self, text: &str) -> RpcResult<Arc<Meeting>> {
+        let meeting: MeetingId = id(text)?;
+        self.meeting_or_new(meeting).ok_or_else(too_many_meetings)
+    }
+}
+
+fn too_many_meetings() -> RpcError {
+    RpcError::Capacity("this handler has too many meetings".into())
+}
+
+fn id<T>(text: &str) -> RpcResult<T>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    text.parse()
+        .map_err(|error: T::Err| RpcError::Invalid(error.to_string()))
+}
+
+fn generation(of: Option<internal::Generation>) -> RpcResult<Generation> {
+    let of = of.ok_or_else(|| RpcError::Invalid("the generation is missing".into()))?;
+    Ok(Generation {
+        lease: of.lease,
+        counter: of.counter,
+    })
+}
+
+fn spec(stream: &MediaStream) -> RpcResult<StreamSpec> {
+    let invalid = |sentence: String| RpcError::Invalid(sentence);
+    let kind = match StreamType::try_from(stream.stream_type) {
+        Ok(StreamType::Audio) => MediaKind::Audio,
+        Ok(StreamType::VideoCamera | StreamType::VideoScreen) => MediaKind::Video,
+        Err(_) => {
+            return Err(invalid(format!(
+                "unknown stream type {}",
+                stream.stream_type
+            )));
+        }
+    };
+    let metadata = stream.metadata.clone().unwrap_or_default();
+    let codec = match metadata.codec.as_str() {
+        "" => None,
+        text => Some(text.parse::<FourCc>().map_err(|e| invalid(e.to_string()))?),
+    };
+    if codec.is_some_and(|codec| codec.kind() != kind) {
+        return Err(invalid("the codec does not fit the stream type".into()));
+    }
+    let layers = metadata
+        .video
+        .map_or(0, |v| v.simulcast_layers.len())
+        .max(1);
+    if layers > ENCODINGS_MAX {
+        return Err(invalid(format!(
+            "{layers} encodings are more than {ENCODINGS_MAX}"
+        )));
+    }
+    Ok(StreamSpec {
+        stream_id: id(&stream.stream_id)?,
+        number: StreamNumber::try_from(stream.stream_number).map_err(|e| invalid(e.to_string()))?,
+        kind,
+        codec,
+        encodings: u8::try_from(layers).expect("at most 16"),
+        muted: stream.muted,
+    })
+}
+
+fn register_error(error: RegisterError) -> RpcError {
+    match error {
+        RegisterError::TooManyParticipants | RegisterError::TooManyStreams => {
+            RpcError::Capacity(error.to_string())
+        }
+        RegisterError::StreamTaken(_) => RpcError::Invalid(error.to_string()),
+    }
+}
+
+fn route_error(error: RouteError) -> RpcError {
+    match error {
+        RouteError::TooManyRoutes | RouteError::TooManyDestinations => {
+            RpcError::Capacity(error.to_string())
+        }
+    }
+}

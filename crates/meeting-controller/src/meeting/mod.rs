@@ -1,0 +1,117 @@
+//! One meeting: a handle in front of one task that drives the core.
+
+mod commands;
+mod outbox;
+mod task;
+
+use std::sync::Arc;
+
+use dt_ids::{HandlerId, MeetingCode, MeetingId, ParticipantId};
+use dt_meeting_core::{Join, JoinError, Meeting, Resume, SessionId, Settings};
+use dt_store::Lease;
+use dt_wire::{
+    internal::{Generation, handler_event},
+    v1::client_message,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub(crate) use outbox::{Outbox, Outgoing, outbox};
+
+use crate::{
+    Inner,
+    handler::Link,
+    lease::{Keeper, Live},
+};
+
+/// What happens to a meeting.
+pub(crate) enum Command {
+    Join {
+        session: SessionId,
+        outbox: Outbox,
+        request_id: u64,
+        how: Way,
+        reply: oneshot::Sender<Result<(), JoinError>>,
+    },
+    Request {
+        session: SessionId,
+        request_id: u64,
+        body: client_message::Body,
+    },
+    /// A sign of life that is no request.
+    Alive(SessionId),
+    Lost(SessionId),
+    /// A media handler has applied a registration.
+    Registered(HandlerId, ParticipantId, Generation),
+    RegistrationFailed(HandlerId, ParticipantId),
+    /// A media handler says which generation of a route is in force.
+    Applied(Generation),
+    /// A media handler tells something.
+    Handler(HandlerId, handler_event::Event),
+    /// It is about to be joined; its settings may have changed.
+    Assigned(Settings, oneshot::Sender<()>),
+    Settings(Settings),
+    /// The lease was lost and claimed again.
+    Lease(u64),
+    Fenced,
+    End(oneshot::Sender<()>),
+}
+
+/// How somebody comes in.
+pub(crate) enum Way {
+    Join(Join),
+    Resume(Resume),
+}
+
+/// The way to a meeting's task.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    meeting: MeetingId,
+    inbox: mpsc::Sender<Command>,
+}
+
+impl Handle {
+    pub(crate) fn meeting(&self) -> MeetingId {
+        self.meeting
+    }
+
+    /// Waits while the meeting is busy; false when it is over.
+    pub(crate) async fn send(&self, command: Command) -> bool {
+        self.inbox.send(command).await.is_ok()
+    }
+
+    /// False when the meeting is busy or over.
+    pub(crate) fn try_send(&self, command: Command) -> bool {
+        self.inbox.try_send(command).is_ok()
+    }
+}
+
+/// Starts a meeting's tasks and puts it where it is found.
+pub(crate) fn start(
+    inner: &Arc<Inner>,
+    core: Meeting,
+    meeting: MeetingId,
+    links: Vec<Arc<Link>>,
+    lease: Lease,
+    code: Option<MeetingCode>,
+) {
+    let (sender, inbox) = mpsc::channel(inner.config.inbox_messages_max);
+    let handle = Handle { meeting, inbox: sender };
+    let (live, watcher) = watch::channel(Live::Running(0));
+    let keeper = Keeper {
+        meeting,
+        controller: inner.config.controller_id,
+        state: Arc::clone(&inner.state),
+        lease,
+        lease_ms: inner.config.lease_ms,
+        handle: handle.clone(),
+    };
+    inner.meetings.insert(handle.clone(), code);
+    inner.tasks.spawn(keeper.run(watcher));
+    let queues = links
+        .into_iter()
+        .map(|link| (link.id, commands::start(inner, link, handle.clone())))
+        .collect();
+    let task = task::Task::new(Arc::clone(inner), meeting, core, queues, live);
+    inner.tasks.spawn(task.run(inbox));
+    tracing::info!(meeting_id = %meeting, "meeting started");
+}

@@ -1,0 +1,12 @@
+//! The controller as its clients see it: the real `serve` over in-memory
+//! sessions, with tokio's paused clock.
+//!
+//! The media handler and the registry are recorders of their interfaces; nothing
+//! of the controller is replaced.
+
+mod bench;
+mod hostile;
+mod joining;
+mod lifetime;
+mod media;
+mod moderation;

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Prints the figures of this machine: `darktower` in the release profile, real
+# browsers. Arguments choose parts: idle, load, bot, browser.
+. "$(dirname "$0")/env.sh"
+
+scripts/need.sh build browsers
+scripts/build.sh release
+DARKTOWER_BIN="$(binary_path release)"
+DARKTOWER_PROFILE=release
+export DARKTOWER_BIN DARKTOWER_PROFILE
+cd web && npm run --silent bench -- "$@"

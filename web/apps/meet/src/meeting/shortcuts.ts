@@ -1,0 +1,55 @@
+// Which key does what in a meeting. Pure: it looks at an event's facts and names
+// an action; who listens and acts is MeetingView.
+
+export type Action =
+  | "microphone"
+  | "camera"
+  | "share"
+  | "people"
+  | "leave"
+  | "shortcuts";
+
+/** The keys as they are written on a keyboard; shown in tooltips and in the help. */
+export const KEYS: Readonly<Record<Action, string>> = {
+  microphone: "M",
+  camera: "V",
+  share: "S",
+  people: "P",
+  leave: "L",
+  shortcuts: "?",
+};
+
+export interface KeyFacts {
+  readonly key: string;
+  readonly ctrlKey: boolean;
+  readonly metaKey: boolean;
+  readonly altKey: boolean;
+  readonly repeat: boolean;
+}
+
+/** The action of a key press, or `null`. Combined keys belong to the browser. */
+export function actionOf(event: KeyFacts): Action | null {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return null;
+  const key = event.key.toLocaleUpperCase();
+  for (const [action, name] of Object.entries(KEYS) as [Action, string][]) {
+    if (name === key) return action;
+  }
+  return null;
+}
+
+/** Whether a key pressed there is meant for the element itself: it takes text. */
+export function takesText(element: Element | null): boolean {
+  if (element === null) return false;
+  if (element.closest("[contenteditable]:not([contenteditable='false'])") !== null) return true;
+  const tag = element.tagName;
+  if (tag === "TEXTAREA" || tag === "SELECT") return true;
+  if (tag !== "INPUT") return false;
+  const type = element.getAttribute("type") ?? "text";
+  return !["button", "checkbox", "radio", "range", "submit", "reset"].includes(type);
+}
+
+/** Whether Space there presses a control and so can't mean push-to-talk. */
+export function takesSpace(element: Element | null): boolean {
+  if (takesText(element)) return true;
+  return element?.closest("button, a[href], input, summary, [role='button']") != null;
+}

@@ -1,0 +1,4 @@
+// Svelte is compiled in runes mode everywhere.
+export default {
+  compilerOptions: { runes: true },
+};

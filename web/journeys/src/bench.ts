@@ -1,0 +1,22 @@
+// Measures a meeting on this machine and prints tables: what `make bench`
+// shows. Arguments choose parts. Nothing here passes or fails; the goals stand
+// beside the figures.
+import { browserJoins } from "./bench_browser.ts";
+import { botJoins, idle, load } from "./bench_programs.ts";
+
+const PARTS: Record<string, () => Promise<void>> = {
+  idle,
+  bot: botJoins,
+  load,
+  browser: browserJoins,
+};
+
+const chosen = process.argv.slice(2);
+const unknown = chosen.filter((part) => !(part in PARTS));
+if (unknown.length > 0) {
+  console.error(`unknown: ${unknown.join(", ")}; there are ${Object.keys(PARTS).join(", ")}`);
+  process.exit(2);
+}
+for (const [name, part] of Object.entries(PARTS)) {
+  if (chosen.length === 0 || chosen.includes(name)) await part();
+}

@@ -1,0 +1,69 @@
+// From "Join" pressed to the other's first picture drawn, Chromium to Chromium.
+import { ChromiumDriver, launchChromium } from "./chromium.ts";
+import { stats } from "./diagnostics.ts";
+import { Participant } from "./participant.ts";
+import { Server } from "./server.ts";
+import { enter, join, leave, openLobby } from "./steps.ts";
+import { percentile, table, type Row } from "./bench_report.ts";
+import { pause } from "./waiting.ts";
+
+const JOINS = 12;
+/** What a person spends in the lobby at least: time for the warm session. */
+const LOBBY_MS = 1500;
+
+interface Timings {
+  joined: number;
+  video: number;
+  audio: number;
+}
+
+export async function browserJoins(): Promise<void> {
+  const server = await Server.start();
+  const browser = await launchChromium();
+  const timings: Timings[] = [];
+  try {
+    const { url } = await server.createMeeting();
+    const host = new Participant("Host", await ChromiumDriver.open(browser));
+    await enter(host, url);
+    for (let number = 1; number <= JOINS; number += 1) {
+      const guest = new Participant(`Guest ${number}`, await ChromiumDriver.open(browser));
+      timings.push(await joinOnce(guest, url));
+      await leave(guest);
+      await guest.close();
+      await host.tileGone(guest.name);
+    }
+    await host.close();
+  } finally {
+    await browser.close();
+    await server.stop();
+  }
+  const row = (figure: string, of: (timings: Timings) => number): Row => ({
+    figure,
+    p50: percentile(timings.map(of), 50).toFixed(0),
+    p95: percentile(timings.map(of), 95).toFixed(0),
+    all: timings.map((one) => of(one).toFixed(0)).join(" "),
+  });
+  table(
+    "Joins in Chromium, ms after Join was pressed",
+    `${JOINS} joins one after the other to one host, both with camera and microphone, ` +
+      `${LOBBY_MS} ms in the lobby; goal: first remote video p50 < 300`,
+    [
+      row("joined", (one) => one.joined),
+      row("first remote video drawn", (one) => one.video),
+      row("first remote audio played", (one) => one.audio),
+    ],
+  );
+}
+
+async function joinOnce(guest: Participant, url: string): Promise<Timings> {
+  await openLobby(guest, url);
+  await pause(LOBBY_MS);
+  await join(guest);
+  return guest.until("the first picture and sound", async () => {
+    const { joinTimings } = await stats(guest);
+    if (!joinTimings) return false;
+    const { joinedMs, firstVideoDrawnMs, firstAudioMs } = joinTimings;
+    if (joinedMs === null || firstVideoDrawnMs === null || firstAudioMs === null) return false;
+    return { joined: joinedMs, video: firstVideoDrawnMs, audio: firstAudioMs };
+  });
+}

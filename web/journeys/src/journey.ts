@@ -1,0 +1,104 @@
+// One journey: a server of its own, people who come and go, and a report with
+// everything one needs when it fails.
+import { mkdir, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import type { Browser } from "playwright-core";
+import { ChromiumDriver, launchChromium, type PageOptions } from "./chromium.ts";
+import { FirefoxDriver } from "./firefox.ts";
+import { Participant, type Driver } from "./participant.ts";
+import { Server } from "./server.ts";
+import { within } from "./waiting.ts";
+
+/** A journey that takes longer hangs. */
+const JOURNEY_MS = 180_000;
+/** Closing a page or taking a picture of it. */
+const CLEANUP_MS = 15_000;
+const LOG_TAIL_LINES = 200;
+
+function reportFolder(title: string): string {
+  const target =
+    process.env["CARGO_TARGET_DIR"] ?? join(homedir(), ".cache", "darktower", "target");
+  return join(target, "journeys", title.replace(/[^a-z0-9]+/gi, "-").toLowerCase());
+}
+
+// One browser for all people of a file who use Chromium: contexts are apart,
+// and two cores are not many.
+let chromium: Promise<Browser> | undefined;
+
+after(async () => {
+  const browser = chromium;
+  chromium = undefined;
+  await (await browser)?.close();
+});
+
+export class Scene {
+  readonly server: Server;
+  readonly #people: Participant[] = [];
+
+  constructor(server: Server) {
+    this.server = server;
+  }
+
+  async chromium(name: string, options: PageOptions = {}): Promise<Participant> {
+    chromium ??= launchChromium();
+    return this.#enter(name, await ChromiumDriver.open(await chromium, options));
+  }
+
+  async firefox(name: string): Promise<Participant> {
+    return this.#enter(name, await FirefoxDriver.open());
+  }
+
+  #enter(name: string, driver: Driver): Participant {
+    const person = new Participant(name, driver);
+    this.#people.push(person);
+    return person;
+  }
+
+  /** Everything there is to see, in files. */
+  async report(folder: string): Promise<void> {
+    await mkdir(folder, { recursive: true });
+    await writeFile(
+      join(folder, "server.log"),
+      this.server.log.slice(-LOG_TAIL_LINES).join("\n") + "\n",
+    );
+    for (const person of this.#people) {
+      const file = join(folder, `${person.name}-${person.driver.browser}`);
+      await writeFile(`${file}.console.log`, person.driver.console.join("\n") + "\n");
+      const shot = person.driver.screenshot(`${file}.png`);
+      await within("a screenshot", CLEANUP_MS, shot).catch((error: unknown) =>
+        writeFile(`${file}.png.error`, String(error)),
+      );
+    }
+  }
+
+  async close(): Promise<void> {
+    const closing = this.#people.map((person) =>
+      within(`closing ${person.name}`, CLEANUP_MS, person.close()),
+    );
+    await Promise.allSettled(closing);
+    await this.server.stop();
+  }
+}
+
+/** Registers a journey; `serverArgs` go to `darktower up`. */
+export function journey(
+  title: string,
+  run: (scene: Scene) => Promise<void>,
+  serverArgs: readonly string[] = [],
+): void {
+  void test(title, { timeout: JOURNEY_MS }, async () => {
+    const scene = new Scene(await Server.start(serverArgs));
+    try {
+      await run(scene);
+    } catch (error) {
+      const folder = reportFolder(title);
+      await scene.report(folder);
+      console.error(`what was seen is in ${folder}`);
+      throw error;
+    } finally {
+      await scene.close();
+    }
+  });
+}

@@ -1,0 +1,103 @@
+// Senders whose path leads back to the sinks of the same worker.
+import { GroupParser, Reassembler, parseDatagram } from "@darktower/protocol";
+import { streamId } from "@darktower/session";
+import type { FromCapture, FromPlayout } from "../../src/audio-messages";
+import type { ToWorker } from "../../src/messages";
+import { AudioSender } from "../../src/worker/audio-sender";
+import { AudioSink } from "../../src/worker/audio-sink";
+import type { GroupSink } from "../../src/worker/handler-link";
+import type { MediaPath } from "../../src/worker/outgoing";
+import { VideoSender } from "../../src/worker/video-sender";
+import { VideoSink } from "../../src/worker/video-sink";
+
+type Message =
+  | Extract<ToWorker, { type: "sound" | "video-source" | "frame" }>
+  | { type: "canvas"; canvas: OffscreenCanvas }
+  | { type: "stats" };
+
+let playout: MessagePort | undefined;
+const video = streamId("550e8400-e29b-41d4-a716-446655440000");
+const audio = streamId("550e8400-e29b-41d4-a716-446655440001");
+const videoSink = new VideoSink(video, {
+  requestKeyframe: () => {
+    camera.requestKey();
+  },
+  changed: () => undefined,
+  drawn: () => undefined,
+});
+const audioSink = new AudioSink(
+  audio,
+  1,
+  (message, transfer) => playout?.postMessage(message, transfer),
+  () => undefined,
+);
+const reassembler = new Reassembler();
+
+const path: MediaPath = {
+  ready: true,
+  datagramBytes: 1000,
+  sendDatagram: (datagram) => {
+    const whole = reassembler.push("audio", parseDatagram(datagram), performance.now());
+    if (whole !== undefined) audioSink.datagram(whole);
+  },
+  openStream: () => {
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+    void read(readable);
+    return Promise.resolve(writable.getWriter());
+  },
+};
+
+async function read(readable: ReadableStream<Uint8Array>): Promise<void> {
+  const parser = new GroupParser();
+  let sink: GroupSink | undefined;
+  for await (const chunk of readable) {
+    parser.push(chunk);
+    for (let item = parser.next(); item !== undefined; item = parser.next()) {
+      if (item.type === "opened") sink = videoSink.group(item.header);
+      else sink?.frame(item.header, item.payload);
+    }
+  }
+  sink?.end();
+}
+
+const camera = new VideoSender("camera", video, 2);
+const microphone = new AudioSender(audio, 1);
+for (const sender of [camera, microphone]) {
+  sender.outgoing.userId = 1n;
+  sender.outgoing.links = [path];
+  sender.setActive(true, 0);
+}
+
+self.onmessage = (event: MessageEvent<Message>) => {
+  const message = event.data;
+  switch (message.type) {
+    case "canvas":
+      videoSink.attach(1, message.canvas);
+      return;
+    case "sound":
+      playout = message.playout;
+      playout.onmessage = (report: MessageEvent<FromPlayout>) => {
+        audioSink.playout = report.data.sources[0];
+      };
+      message.capture.onmessage = (sound: MessageEvent<FromCapture>) => {
+        microphone.push(sound.data);
+      };
+      return;
+    case "video-source":
+      if (message.readable !== undefined) void readFrames(message.readable);
+      return;
+    case "frame":
+      camera.push(message.frame);
+      return;
+    case "stats":
+      self.postMessage({
+        video: videoSink.stats("", "camera"),
+        audio: audioSink.stats(""),
+        sent: { video: camera.outgoing.sent.count, audio: microphone.outgoing.sent.count },
+      });
+  }
+};
+
+async function readFrames(readable: ReadableStream<VideoFrame>): Promise<void> {
+  for await (const frame of readable) camera.push(frame);
+}

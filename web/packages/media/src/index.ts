@@ -1,0 +1,28 @@
+// What pages import: the meeting, and the HTTP API with the types of both.
+export { Meeting, missingFeatures, type JoinOptions } from "./meeting";
+export {
+  ApiError,
+  JoinError,
+  createMeeting,
+  getGuestAccess,
+  getHostAccess,
+  type ApiOptions,
+  type EndReason,
+  type IncomingAudioStats,
+  type IncomingVideoStats,
+  type JoinFailure,
+  type JoinTimings,
+  type LeftReason,
+  type MeetingAccess,
+  type MeetingEvents,
+  type MeetingLayout,
+  type MeetingOptions,
+  type MeetingState,
+  type MeetingStats,
+  type OutgoingStats,
+  type ParticipantView,
+  type Role,
+  type SelfView,
+  type SourceKind,
+  type StreamView,
+} from "@darktower/session";

@@ -1,0 +1,65 @@
+// What page and worker say to each other. Media travels in transferred objects,
+// never copied.
+import type {
+  JoinFailure,
+  LeftReason,
+  MeetingAccess,
+  MeetingLayout,
+  MeetingState,
+  MeetingStats,
+  ParticipantView,
+  SelfView,
+  SourceKind,
+} from "@darktower/session";
+
+export type VideoKind = "camera" | "screen";
+
+/** What the page knows of a source that it starts. */
+export interface SourceInfo {
+  readonly muted: boolean;
+  /** Of the track, for the announcement; 0 when it does not say. */
+  readonly width: number;
+  readonly height: number;
+}
+
+export type ToWorker =
+  | { readonly type: "init"; readonly access: MeetingAccess; readonly resumeToken: string | undefined }
+  | { readonly type: "warm" }
+  | { readonly type: "join"; readonly name: string; readonly pressedAt: number }
+  /** The ports to the worklets, once there are any. */
+  | { readonly type: "sound"; readonly capture: MessagePort; readonly playout: MessagePort }
+  | { readonly type: "publish"; readonly kind: SourceKind; readonly info: SourceInfo }
+  | { readonly type: "unpublish"; readonly kind: SourceKind }
+  /** A new track: frames come from here, or as "frame" when there is no readable. */
+  | { readonly type: "video-source"; readonly kind: VideoKind; readonly readable?: ReadableStream<VideoFrame> }
+  | { readonly type: "video-stopped"; readonly kind: VideoKind }
+  | { readonly type: "frame"; readonly kind: VideoKind; readonly frame: VideoFrame }
+  | { readonly type: "mute"; readonly kind: SourceKind; readonly muted: boolean }
+  | { readonly type: "layout"; readonly layout: MeetingLayout }
+  | {
+      readonly type: "attach";
+      readonly streamId: string;
+      readonly id: number;
+      readonly canvas: OffscreenCanvas;
+    }
+  | { readonly type: "detach"; readonly streamId: string; readonly id: number }
+  | { readonly type: "remove"; readonly participantId: string }
+  | { readonly type: "end-meeting" }
+  | { readonly type: "leave" }
+  | { readonly type: "hurry" }
+  | { readonly type: "stats"; readonly id: number };
+
+export type FromWorker =
+  | { readonly type: "state"; readonly state: MeetingState }
+  | {
+      readonly type: "roster";
+      readonly self: SelfView;
+      readonly participants: readonly ParticipantView[];
+    }
+  | { readonly type: "speakers"; readonly participantIds: readonly string[] }
+  | { readonly type: "joined"; readonly participant: ParticipantView }
+  | { readonly type: "left"; readonly participant: ParticipantView; readonly reason: LeftReason }
+  | { readonly type: "join-done" }
+  | { readonly type: "join-failed"; readonly reason: JoinFailure; readonly message: string }
+  | { readonly type: "resume-token"; readonly token: string }
+  | { readonly type: "stats"; readonly id: number; readonly stats: MeetingStats };

@@ -1,0 +1,107 @@
+// The microphone: blocks of 20 ms become Opus packets with their level while
+// somebody listens and it is not muted.
+import type { StreamId } from "@darktower/session";
+import { AUDIO_BLOCK, AUDIO_RATE, type FromCapture } from "../audio-messages";
+import { SampleClock, epochMicros } from "../rules/clock";
+import { levelByte } from "../rules/level";
+import { Outgoing } from "./outgoing";
+
+export const AUDIO_BITRATE = 32_000;
+const BLOCK_MICROS = 20_000;
+/** Blocks in the encoder at most; it is normally done in a millisecond. */
+const ENCODING_MAX = 25;
+
+export class AudioSender {
+  readonly kind = "microphone";
+  readonly outgoing: Outgoing;
+  droppedFrames = 0;
+  active = false;
+  readonly #clock = new SampleClock(BLOCK_MICROS);
+  #encoder: AudioEncoder | undefined;
+  /** What went in and has not come out: one packet a block, in order. */
+  #inside: { readonly timestamp: number; readonly level: number }[] = [];
+
+  constructor(
+    readonly streamId: StreamId,
+    number: number,
+  ) {
+    this.outgoing = new Outgoing(
+      { streamId, number, kind: "audio", codec: "opus", screen: false },
+      () => undefined,
+    );
+    // So that the first packet does not wait for it.
+    this.#prepare();
+  }
+
+  setActive(active: boolean): void {
+    if (active === this.active) return;
+    this.active = active;
+    if (!active) {
+      this.outgoing.pause();
+      this.#reset();
+    }
+  }
+
+  push(samples: FromCapture): void {
+    if (!this.active || samples.length !== AUDIO_BLOCK) return;
+    const encoder = this.#prepare();
+    if (this.#inside.length >= ENCODING_MAX) {
+      this.droppedFrames += this.#inside.length;
+      this.#reset();
+      return;
+    }
+    const timestamp = this.#clock.next(epochMicros());
+    this.#inside.push({ timestamp, level: levelByte(samples) });
+    const data = new AudioData({
+      format: "f32-planar",
+      sampleRate: AUDIO_RATE,
+      numberOfFrames: samples.length,
+      numberOfChannels: 1,
+      timestamp,
+      data: samples,
+    });
+    encoder.encode(data);
+    data.close();
+  }
+
+  close(): void {
+    this.setActive(false);
+    if (this.#encoder?.state === "configured") this.#encoder.close();
+    this.#encoder = undefined;
+  }
+
+  #prepare(): AudioEncoder {
+    if (this.#encoder?.state === "configured") return this.#encoder;
+    this.#inside = [];
+    this.#encoder = new AudioEncoder({
+      output: (chunk) => {
+        this.#out(chunk);
+      },
+      error: () => {
+        this.#encoder = undefined;
+      },
+    });
+    this.#encoder.configure({
+      codec: "opus",
+      sampleRate: AUDIO_RATE,
+      numberOfChannels: 1,
+      bitrate: AUDIO_BITRATE,
+      opus: { frameDuration: BLOCK_MICROS },
+    });
+    return this.#encoder;
+  }
+
+  #reset(): void {
+    if (this.#encoder?.state === "configured") this.#encoder.close();
+    this.#encoder = undefined;
+    this.#inside = [];
+  }
+
+  #out(chunk: EncodedAudioChunk): void {
+    const block = this.#inside.shift();
+    if (block === undefined || !this.active) return;
+    const payload = new Uint8Array(chunk.byteLength);
+    chunk.copyTo(payload);
+    this.outgoing.send({ frameType: "audio", timestamp: block.timestamp, mark: block.level, payload });
+  }
+}

@@ -1,0 +1,165 @@
+// All that is received: which stream a group or a datagram belongs to, its sink,
+// and the sinks' life as people come, publish, mute and go.
+import { Reassembler, splitLabel, type ParsedDatagram, type StreamHeader } from "@darktower/protocol";
+import {
+  AssignmentMap,
+  streamId,
+  type Assignment,
+  type Signaling,
+  type StreamId,
+} from "@darktower/session";
+import type { FromPlayout, ToPlayout } from "../audio-messages";
+import { AudioSink } from "./audio-sink";
+import type { GroupSink } from "./handler-link";
+import { VideoSink } from "./video-sink";
+
+/** Streams received at once at most. */
+const SINKS_MAX = 128;
+/** Media may arrive before the message that announces it, by no more than this. */
+const UNANNOUNCED_MS = 3000;
+
+export interface IncomingEvents {
+  requestKeyframe(id: StreamId, encoding: number): void;
+  /** Something that views show changed. */
+  changed(): void;
+  firstVideo(): void;
+  firstAudio(): void;
+  discard(cause: string): void;
+}
+
+type Sink = VideoSink | AudioSink;
+
+export class Incoming {
+  readonly assignments = new AssignmentMap<ParsedDatagram>();
+  readonly #signaling: Signaling;
+  readonly #events: IncomingEvents;
+  readonly #sinks = new Map<StreamId, Sink>();
+  readonly #since = new Map<StreamId, number>();
+  readonly #reassembler = new Reassembler();
+  #playout: MessagePort | undefined;
+  #nextSource = 1;
+
+  constructor(signaling: Signaling, events: IncomingEvents) {
+    this.#signaling = signaling;
+    this.#events = events;
+  }
+
+  get sinks(): ReadonlyMap<StreamId, Sink> {
+    return this.#sinks;
+  }
+
+  setPlayout(port: MessagePort): void {
+    this.#playout = port;
+    port.onmessage = (event: MessageEvent<FromPlayout>) => {
+      for (const { source, ...stats } of event.data.sources) {
+        for (const sink of this.#sinks.values()) {
+          if (sink.type === "audio" && sink.source === source) sink.playout = stats;
+        }
+      }
+    };
+  }
+
+  group(header: StreamHeader): GroupSink | undefined {
+    return this.#sinkOf(streamId(header.streamId), header.kind)?.group(header);
+  }
+
+  datagram(datagram: ParsedDatagram): void {
+    const { header } = datagram;
+    const { generation, slot } = splitLabel(header.label);
+    const resolved = this.assignments.resolve(generation, slot, datagram, performance.now());
+    if (resolved.type === "held") return;
+    if (resolved.type === "unknown") {
+      this.#events.discard("datagram of an unassigned slot");
+      return;
+    }
+    this.#deliver(resolved.assignment, datagram);
+  }
+
+  assign(generation: number, list: readonly Assignment[]): void {
+    const now = performance.now();
+    for (const datagram of this.assignments.apply(generation, list, now)) this.datagram(datagram);
+  }
+
+  attach(id: StreamId, attachment: number, canvas: OffscreenCanvas): void {
+    const sink = this.#sinkOf(id, "video");
+    if (sink?.type === "video") sink.attach(attachment, canvas);
+  }
+
+  detach(id: StreamId, attachment: number): void {
+    const sink = this.#sinks.get(id);
+    if (sink?.type === "video") sink.detach(attachment);
+  }
+
+  /** After the roster changed: sinks of streams that are gone go too. */
+  sweep(): void {
+    const now = performance.now();
+    for (const [id, sink] of this.#sinks) {
+      const known = this.#signaling.roster.stream(id);
+      if (known === undefined) {
+        if (now - (this.#since.get(id) ?? 0) > UNANNOUNCED_MS) this.#remove(id, sink);
+      } else if (known.stream.muted && sink.live) {
+        sink.stop();
+      }
+    }
+  }
+
+  close(): void {
+    for (const [id, sink] of this.#sinks) this.#remove(id, sink);
+  }
+
+  #deliver(assignment: Assignment, datagram: ParsedDatagram): void {
+    if (assignment.userId !== datagram.header.userId) {
+      this.#events.discard("datagram of another sender than assigned");
+      return;
+    }
+    const kind = assignment.kind === "microphone" ? "audio" : "video";
+    if ((datagram.header.frameType === "audio") !== (kind === "audio")) {
+      this.#events.discard("datagram of another kind than assigned");
+      return;
+    }
+    const whole = this.#reassembler.push(assignment.streamId, datagram, performance.now());
+    if (whole !== undefined) this.#sinkOf(assignment.streamId, kind)?.datagram(whole);
+  }
+
+  #sinkOf(id: StreamId, kind: "audio" | "video"): Sink | undefined {
+    const existing = this.#sinks.get(id);
+    if (existing !== undefined) return existing.type === kind ? existing : undefined;
+    if (this.#sinks.size >= SINKS_MAX) return undefined;
+    const sink = kind === "video" ? this.#newVideo(id) : this.#newAudio(id);
+    this.#sinks.set(id, sink);
+    this.#since.set(id, performance.now());
+    return sink;
+  }
+
+  #newVideo(id: StreamId): VideoSink {
+    return new VideoSink(id, {
+      requestKeyframe: (stream, encoding) => {
+        this.#events.requestKeyframe(stream, encoding);
+      },
+      changed: () => {
+        this.#events.changed();
+      },
+      drawn: () => {
+        this.#events.firstVideo();
+      },
+    });
+  }
+
+  #newAudio(id: StreamId): AudioSink {
+    return new AudioSink(
+      id,
+      this.#nextSource++,
+      (message: ToPlayout, transfer) => this.#playout?.postMessage(message, transfer),
+      () => {
+        this.#events.firstAudio();
+        this.#events.changed();
+      },
+    );
+  }
+
+  #remove(id: StreamId, sink: Sink): void {
+    sink.close();
+    this.#sinks.delete(id);
+    this.#since.delete(id);
+  }
+}

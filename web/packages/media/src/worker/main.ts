@@ -1,0 +1,102 @@
+// The media worker's entrance: messages of the page become calls of the engine.
+import { streamId } from "@darktower/session";
+import type { FromCapture } from "../audio-messages";
+import type { FromWorker, ToWorker, VideoKind } from "../messages";
+import { Engine } from "./engine";
+
+let engine: Engine | undefined;
+
+function post(message: FromWorker): void {
+  self.postMessage(message);
+}
+
+self.onmessage = (event: MessageEvent<ToWorker>) => {
+  const message = event.data;
+  if (message.type === "init") {
+    engine = new Engine(message.access, message.resumeToken, post);
+  } else if (engine !== undefined) {
+    handle(engine, message);
+  }
+};
+
+function handle(engine: Engine, message: Exclude<ToWorker, { type: "init" }>): void {
+  switch (message.type) {
+    case "warm":
+      engine.warm();
+      return;
+    case "join":
+      engine.join(message.name, message.pressedAt);
+      return;
+    case "sound":
+      engine.incoming.setPlayout(message.playout);
+      message.capture.onmessage = (sound: MessageEvent<FromCapture>) => {
+        engine.microphone?.push(sound.data);
+      };
+      return;
+    case "publish":
+      engine.publish(message.kind, message.info);
+      return;
+    case "unpublish":
+      engine.unpublish(message.kind);
+      return;
+    case "video-source":
+      if (message.readable !== undefined) void readFrames(engine, message.kind, message.readable);
+      return;
+    case "video-stopped":
+      engine.video(message.kind)?.forgetPicture();
+      return;
+    case "frame":
+      take(engine, message.kind, message.frame);
+      return;
+    case "mute":
+      engine.mute(message.kind, message.muted);
+      return;
+    case "layout":
+      engine.setLayout(message.layout);
+      return;
+    case "attach":
+      engine.incoming.attach(streamId(message.streamId), message.id, message.canvas);
+      return;
+    case "detach":
+      engine.incoming.detach(streamId(message.streamId), message.id);
+      return;
+    case "remove":
+      engine.removeParticipant(message.participantId);
+      return;
+    case "end-meeting":
+      engine.endMeeting();
+      return;
+    case "leave":
+      engine.leave();
+      return;
+    case "hurry":
+      engine.hurry();
+      return;
+    case "stats":
+      post({ type: "stats", id: message.id, stats: engine.stats() });
+  }
+}
+
+/** Until the track ends or the source is replaced, which ends the stream. */
+async function readFrames(
+  engine: Engine,
+  kind: VideoKind,
+  readable: ReadableStream<VideoFrame>,
+): Promise<void> {
+  const reader = readable.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      take(engine, kind, value);
+    }
+  } catch {
+    // The page tells when a track ends by itself.
+  }
+}
+
+function take(engine: Engine, kind: VideoKind, frame: VideoFrame): void {
+  const sender = engine.video(kind);
+  if (sender === undefined || engine.isMuted(sender.streamId)) frame.close();
+  else sender.push(frame);
+}

@@ -1,0 +1,148 @@
+// One encoding on its way out: encoded frames become datagrams or groups on
+// streams, towards each handler that the directive names.
+import {
+  FRAME_HEADER_BYTES,
+  Fragmenter,
+  writeFrameHeader,
+  writeStreamHeader,
+  type FourCc,
+  type FrameType,
+  type MediaKind,
+} from "@darktower/protocol";
+import type { CarrierName, StreamId } from "@darktower/session";
+import { RateMeter } from "../rules/rate";
+import { GroupWriter } from "./group-writer";
+
+/** Where media goes: a session with a handler. */
+export interface MediaPath {
+  readonly ready: boolean;
+  /** Bytes of a whole datagram that may be sent. */
+  readonly datagramBytes: number;
+  sendDatagram(datagram: Uint8Array): void;
+  /** A stream for a group; higher `sendOrder` goes first where the browser can. */
+  openStream(sendOrder: number): Promise<WritableStreamDefaultWriter<Uint8Array>>;
+}
+
+export interface EncodedFrame {
+  readonly frameType: FrameType;
+  /** Microseconds since the Unix epoch. */
+  readonly timestamp: number;
+  /** Audio level or base-layer counter. */
+  readonly mark: number;
+  readonly payload: Uint8Array;
+}
+
+export interface OutgoingStream {
+  readonly streamId: StreamId;
+  readonly number: number;
+  readonly kind: MediaKind;
+  readonly codec: FourCc;
+  readonly screen: boolean;
+}
+
+/** Audio goes before any video; newer groups before older ones. */
+const AUDIO_ORDER = 2 ** 40;
+
+export class Outgoing {
+  readonly sent = new RateMeter();
+  keyFrames = 0;
+  droppedGroups = 0;
+  carrier: CarrierName;
+  links: readonly MediaPath[] = [];
+  readonly #stream: OutgoingStream;
+  readonly #onLate: () => void;
+  #fragmenter: Fragmenter | undefined;
+  readonly #writers = new Map<MediaPath, GroupWriter>();
+  #group = 0;
+  #sequence = 0n;
+
+  /** `onLate`: a group was given up, the next must begin with a key frame. */
+  constructor(stream: OutgoingStream, onLate: () => void) {
+    this.#stream = stream;
+    this.#onLate = onLate;
+    this.carrier = stream.kind === "audio" ? "datagram" : "stream";
+  }
+
+  /** The sender's number in this meeting; a new one begins counting anew. */
+  set userId(userId: bigint) {
+    this.#fragmenter = new Fragmenter(userId, this.#stream.number, 0);
+  }
+
+  send(frame: EncodedFrame): void {
+    const links = this.links.filter((link) => link.ready);
+    if (links.length === 0) return;
+    if (frame.frameType === "key") {
+      this.keyFrames += 1;
+      this.#group = (this.#group + 1) >>> 0;
+    }
+    this.sent.add(frame.payload.length, performance.now());
+    if (this.carrier === "datagram") this.#sendDatagrams(frame, links);
+    else this.#sendOnStreams(frame, links);
+  }
+
+  /** Nothing is sent for a while: ends open groups. */
+  pause(): void {
+    for (const writer of this.#writers.values()) writer.finish();
+    this.#writers.clear();
+  }
+
+  #sendDatagrams(frame: EncodedFrame, links: readonly MediaPath[]): void {
+    const limit = Math.min(...links.map((link) => link.datagramBytes));
+    const datagrams = this.#fragmenter?.cut(
+      {
+        frameType: frame.frameType,
+        timestamp: BigInt(frame.timestamp),
+        discardable: false,
+        temporalLayer: 0,
+        mark: frame.mark,
+        group: this.#group,
+        payload: frame.payload,
+      },
+      limit,
+    );
+    for (const datagram of datagrams ?? []) {
+      for (const link of links) link.sendDatagram(datagram);
+    }
+  }
+
+  #sendOnStreams(frame: EncodedFrame, links: readonly MediaPath[]): void {
+    const bytes = new Uint8Array(FRAME_HEADER_BYTES + frame.payload.length);
+    writeFrameHeader(
+      {
+        frameType: frame.frameType,
+        streamId: this.#stream.streamId,
+        timestamp: BigInt(frame.timestamp),
+        sequence: this.#sequence++,
+        payloadBytes: frame.payload.length,
+        flags: { start: true, end: true, discardable: false },
+        extension: { encoding: 0, temporalLayer: 0, mark: frame.mark, fragment: 0, group: this.#group },
+      },
+      bytes,
+    );
+    bytes.set(frame.payload, FRAME_HEADER_BYTES);
+    for (const link of links) this.#write(link, frame.frameType, bytes);
+  }
+
+  #write(link: MediaPath, frameType: FrameType, bytes: Uint8Array): void {
+    let writer = this.#writers.get(link);
+    if (frameType === "key" || (frameType === "audio" && writer === undefined)) {
+      writer?.finish();
+      writer = new GroupWriter(link, this.#sendOrder(), this.#streamHeader());
+      this.#writers.set(link, writer);
+    }
+    if (writer === undefined || writer.push(bytes)) return;
+    writer.abort();
+    this.#writers.delete(link);
+    this.droppedGroups += 1;
+    this.#onLate();
+  }
+
+  #sendOrder(): number {
+    return this.#stream.kind === "audio" ? AUDIO_ORDER : this.#group;
+  }
+
+  #streamHeader(): Uint8Array {
+    const { kind, streamId, codec, screen } = this.#stream;
+    return writeStreamHeader({ kind, streamId, codec, screen, encoding: 0, group: this.#group });
+  }
+}

@@ -1,0 +1,200 @@
+// A camera or a shared screen: captured pictures are encoded while somebody
+// watches. The newest picture is kept so that who begins to watch, or asks for
+// a key frame, is served at once and not at the next picture.
+import type { SourceKind, StreamId } from "@darktower/session";
+import { RisingClock, epochMicros } from "../rules/clock";
+import { bitrateFor, encodedSize, type Size } from "../rules/scale";
+import { Outgoing } from "./outgoing";
+
+interface Quality {
+  readonly pixelsMax: number;
+  readonly fps: number;
+  readonly bitrate: number;
+  readonly contentHint: "motion" | "detail";
+}
+
+export const VIDEO_QUALITY: Readonly<Record<"camera" | "screen", Quality>> = {
+  camera: { pixelsMax: 640 * 360, fps: 30, bitrate: 1_000_000, contentHint: "motion" },
+  screen: { pixelsMax: 1920 * 1080, fps: 15, bitrate: 2_500_000, contentHint: "detail" },
+};
+
+/** Pictures in the encoder at most; further ones are left out. */
+const ENCODING_MAX = 3;
+/** A picture older than this is shown again when a key frame is asked for. */
+const STILL_MS = 60;
+/** Encoder failures in a row after which it is not tried again. */
+const FAILURES_MAX = 5;
+
+export class VideoSender {
+  readonly outgoing: Outgoing;
+  size: Size = { width: 0, height: 0 };
+  droppedFrames = 0;
+  active = false;
+  readonly #quality: Quality;
+  readonly #clock = new RisingClock();
+  #encoder: VideoEncoder | undefined;
+  #last: VideoFrame | undefined;
+  #lastAt = 0;
+  #encodedAt = 0;
+  #needKey = true;
+  #counter = 0;
+  #failures = 0;
+  #bitrateMax = 0;
+  /** Kept with its context: Firefox gives one out only once. */
+  #scaler: OffscreenCanvasRenderingContext2D | null = null;
+
+  constructor(
+    readonly kind: Extract<SourceKind, "camera" | "screen">,
+    readonly streamId: StreamId,
+    number: number,
+  ) {
+    this.#quality = VIDEO_QUALITY[kind];
+    this.outgoing = new Outgoing(
+      { streamId, number, kind: "video", codec: "vp08", screen: kind === "screen" },
+      () => {
+        this.requestKey();
+      },
+    );
+  }
+
+  /** Takes a captured picture, which is the sender's from here on. */
+  push(frame: VideoFrame): void {
+    const now = performance.now();
+    // Cameras are not exact: up to a fifth early is not too soon.
+    const tooSoon = now - this.#encodedAt < 800 / this.#quality.fps;
+    this.#last?.close();
+    this.#last = frame;
+    this.#lastAt = now;
+    if (!this.active) {
+      this.#prepare(frame);
+      return;
+    }
+    if (tooSoon && !this.#needKey) return;
+    this.#encode(frame);
+  }
+
+  /** Somebody watches, or nobody any more. */
+  setActive(active: boolean, bitrateMax: number): void {
+    if (bitrateMax !== this.#bitrateMax) {
+      this.#bitrateMax = bitrateMax;
+      this.size = { width: 0, height: 0 };
+    }
+    if (active === this.active) return;
+    this.active = active;
+    if (active) {
+      this.#needKey = true;
+      if (this.#last !== undefined) this.#encode(this.#last);
+    } else {
+      this.outgoing.pause();
+    }
+  }
+
+  requestKey(): void {
+    this.#needKey = true;
+    const still = performance.now() - this.#lastAt > STILL_MS;
+    if (this.active && still && this.#last !== undefined) this.#encode(this.#last);
+  }
+
+  /** The source is off: its last picture must not be shown again. */
+  forgetPicture(): void {
+    this.#last?.close();
+    this.#last = undefined;
+    this.#needKey = true;
+  }
+
+  close(): void {
+    this.forgetPicture();
+    this.active = false;
+    this.outgoing.pause();
+    if (this.#encoder?.state === "configured") this.#encoder.close();
+    this.#encoder = undefined;
+  }
+
+  /** Has the encoder ready for this picture's size before anybody watches. */
+  #prepare(frame: VideoFrame): VideoEncoder | undefined {
+    const size = encodedSize(
+      { width: frame.displayWidth, height: frame.displayHeight },
+      this.#quality.pixelsMax,
+    );
+    const fits = size.width === this.size.width && size.height === this.size.height;
+    if (this.#encoder?.state === "configured" && fits) return this.#encoder;
+    if (this.#failures >= FAILURES_MAX) return undefined;
+    if (this.#encoder?.state !== "configured") this.#encoder = this.#newEncoder();
+    const ceiling = this.#bitrateMax === 0 ? this.#quality.bitrate : this.#bitrateMax;
+    const config: VideoEncoderConfig & { contentHint?: string } = {
+      codec: "vp8",
+      width: size.width,
+      height: size.height,
+      framerate: this.#quality.fps,
+      bitrate: bitrateFor(size, this.#quality.pixelsMax, Math.min(ceiling, this.#quality.bitrate)),
+      latencyMode: "realtime",
+      contentHint: this.#quality.contentHint,
+    };
+    this.#encoder.configure(config);
+    this.size = size;
+    this.#needKey = true;
+    return this.#encoder;
+  }
+
+  #newEncoder(): VideoEncoder {
+    return new VideoEncoder({
+      output: (chunk) => {
+        this.#failures = 0;
+        this.#out(chunk);
+      },
+      error: () => {
+        this.#failures += 1;
+        this.#encoder = undefined;
+        this.#needKey = true;
+      },
+    });
+  }
+
+  #encode(frame: VideoFrame): void {
+    const encoder = this.#prepare(frame);
+    if (encoder === undefined || encoder.encodeQueueSize > ENCODING_MAX) {
+      this.droppedFrames += 1;
+      return;
+    }
+    const timestamp = this.#clock.next(epochMicros());
+    const stamped = this.#fit(frame, timestamp);
+    try {
+      encoder.encode(stamped, { keyFrame: this.#needKey });
+      this.#needKey = false;
+      this.#encodedAt = performance.now();
+    } catch {
+      // Closed under our hands by an error that is reported by itself.
+      this.droppedFrames += 1;
+    } finally {
+      stamped.close();
+    }
+  }
+
+  /** The picture at the encoded size: not every browser's encoder scales. */
+  #fit(frame: VideoFrame, timestamp: number): VideoFrame {
+    const { width, height } = this.size;
+    if (frame.displayWidth === width && frame.displayHeight === height) {
+      return new VideoFrame(frame, { timestamp });
+    }
+    this.#scaler ??= new OffscreenCanvas(width, height).getContext("2d", { alpha: false });
+    if (this.#scaler === null) return new VideoFrame(frame, { timestamp });
+    const { canvas } = this.#scaler;
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
+    this.#scaler.drawImage(frame, 0, 0, width, height);
+    return new VideoFrame(canvas, { timestamp });
+  }
+
+  #out(chunk: EncodedVideoChunk): void {
+    if (!this.active) return;
+    const payload = new Uint8Array(chunk.byteLength);
+    chunk.copyTo(payload);
+    this.#counter = (this.#counter + 1) & 0xff;
+    this.outgoing.send({
+      frameType: chunk.type === "key" ? "key" : "delta",
+      timestamp: chunk.timestamp,
+      mark: this.#counter,
+      payload,
+    });
+  }
+}

@@ -1,0 +1,223 @@
+// The types of the SDK's public face: what a page says to a meeting and what it
+// hears. Views are immutable snapshots; a change gives new objects.
+import type { HandlerId, MeetingCode, ParticipantId, StreamId } from "./ids";
+
+/** A server to dial. */
+export interface Endpoint {
+  /** `https://HOST:PORT/…`, for WebTransport. */
+  readonly url: string;
+  /** `wss://` or `ws://`; null where there is no such way in. */
+  readonly websocketUrl: string | null;
+  /** SHA-256 of each certificate to be met; empty where it is publicly trusted. */
+  readonly certificateHashes: readonly Uint8Array[];
+}
+
+export interface HandlerEndpoint extends Endpoint {
+  readonly handlerId: HandlerId;
+}
+
+/** All that a join needs. */
+export interface MeetingAccess {
+  readonly meetingId: string;
+  readonly code: MeetingCode;
+  /** The link to send to others. */
+  readonly url: string;
+  readonly displayName: string;
+  readonly joinToken: string;
+  /** When the join token ends. */
+  readonly expiresAt: Date;
+  /** Only for who created the meeting: renews join tokens, changes and ends it. */
+  readonly hostToken?: string;
+  readonly maxParticipants: number;
+  readonly participantCount: number;
+  readonly controller: Endpoint;
+  readonly handlers: readonly HandlerEndpoint[];
+}
+
+export type JoinFailure =
+  | "full"
+  | "ended"
+  | "not-found"
+  | "unauthorized"
+  | "unsupported"
+  | "unreachable"
+  | "rate-limited"
+  | "failed";
+
+/** A join came to nothing. */
+export class JoinError extends Error {
+  override readonly name = "JoinError";
+  readonly reason: JoinFailure;
+
+  constructor(reason: JoinFailure, message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+export type EndReason =
+  /** This participant left. */
+  | "left"
+  /** The host removed this participant. */
+  | "removed"
+  | "meeting-ended"
+  /** The same seat was taken by a newer session (another tab). */
+  | "replaced"
+  /** The connection could not be got back in time. */
+  | "lost"
+  /** The server refused the session for good. */
+  | "failed";
+
+export type MeetingState =
+  | { readonly phase: "idle" }
+  | { readonly phase: "connecting" }
+  | { readonly phase: "joined" }
+  /** `since`: milliseconds since the Unix epoch. */
+  | { readonly phase: "reconnecting"; readonly since: number }
+  | { readonly phase: "ended"; readonly reason: EndReason };
+
+export type Role = "host" | "participant" | "guest";
+export type SourceKind = "microphone" | "camera" | "screen";
+
+export interface StreamView {
+  readonly streamId: StreamId;
+  readonly muted: boolean;
+  /** A first frame was drawn (video) or heard (audio) since it was unmuted. */
+  readonly live: boolean;
+  /** Pixels of the picture as received; 0 until known. */
+  readonly width: number;
+  readonly height: number;
+}
+
+export interface ParticipantView {
+  readonly participantId: ParticipantId;
+  readonly userId: number;
+  readonly name: string;
+  readonly role: Role;
+  /** False: the session is gone and the seat is kept. */
+  readonly connected: boolean;
+  readonly joinedAt: Date;
+  readonly camera?: StreamView;
+  readonly screen?: StreamView;
+  readonly microphone?: StreamView;
+}
+
+/** This participant; `participantId` is empty before the first join. */
+export type SelfView = ParticipantView;
+
+export interface MeetingLayout {
+  readonly rows: number;
+  readonly columns: number;
+  /** User ids, kept in front. */
+  readonly pinned?: readonly number[];
+}
+
+export interface MeetingOptions {
+  /** What a former session of this page was given; takes the same seat. */
+  readonly resumeToken?: string;
+}
+
+export type LeftReason = "left" | "removed" | "lost" | "meeting-ended";
+
+export interface MeetingEvents {
+  state: MeetingState;
+  participants: ReadonlyMap<string, ParticipantView>;
+  /** Participant ids, loudest first. */
+  speakers: readonly string[];
+  joined: ParticipantView;
+  left: { readonly participant: ParticipantView; readonly reason: LeftReason };
+  /** A device track ended by itself (unplugged, permission withdrawn, sharing stopped). */
+  trackEnded: SourceKind;
+  /** To be kept for a reload; replaces the one before. */
+  resumeToken: string;
+}
+
+export type CarrierName = "datagram" | "stream";
+
+export interface OutgoingStats {
+  readonly streamId: string;
+  readonly kind: SourceKind;
+  readonly carrier: CarrierName;
+  /** Somebody receives it. */
+  readonly active: boolean;
+  readonly muted: boolean;
+  readonly frames: number;
+  readonly keyFrames: number;
+  readonly bytes: number;
+  readonly fps: number;
+  readonly kbps: number;
+  readonly width: number;
+  readonly height: number;
+  /** Captured pictures not encoded because the encoder or the path was behind. */
+  readonly droppedFrames: number;
+  /** Groups given up because they were late. */
+  readonly droppedGroups: number;
+}
+
+export interface IncomingVideoStats {
+  readonly streamId: string;
+  readonly participantId: string;
+  readonly kind: "camera" | "screen";
+  readonly carrier: CarrierName | "none";
+  readonly frames: number;
+  readonly drawn: number;
+  readonly bytes: number;
+  readonly fps: number;
+  readonly kbps: number;
+  readonly width: number;
+  readonly height: number;
+  /** Frames known to be missing. */
+  readonly lost: number;
+  readonly decodeErrors: number;
+  readonly keyframeRequests: number;
+  /** Mean milliseconds from capture to drawing; clocks of both sides must agree. */
+  readonly latencyMs: number;
+}
+
+export interface IncomingAudioStats {
+  readonly streamId: string;
+  readonly participantId: string;
+  readonly packets: number;
+  readonly bytes: number;
+  readonly kbps: number;
+  readonly lost: number;
+  readonly decodeErrors: number;
+  /** Largest sample (0 to 1) played in the last half second. */
+  readonly peak: number;
+  /** Largest sample played since the stream began. */
+  readonly peakMax: number;
+  /** Times the sound rose above −40 dBFS after quiet: beeps heard. */
+  readonly onsets: number;
+  readonly bufferMs: number;
+  readonly targetMs: number;
+  readonly playedMs: number;
+  readonly concealedMs: number;
+  readonly underruns: number;
+}
+
+export interface JoinTimings {
+  /** Milliseconds since the Unix epoch. */
+  readonly pressedAt: number;
+  /** Milliseconds after `pressedAt`; null until it happened. */
+  readonly joinedMs: number | null;
+  readonly mediaReadyMs: number | null;
+  readonly firstVideoDrawnMs: number | null;
+  readonly firstAudioMs: number | null;
+}
+
+export interface MeetingStats {
+  readonly phase: MeetingState["phase"];
+  readonly transport: "webtransport";
+  /** Milliseconds; null before the first answer. */
+  readonly controllerRttMs: number | null;
+  readonly mediaRttMs: number | null;
+  readonly mediaConnected: boolean;
+  readonly outgoing: readonly OutgoingStats[];
+  readonly video: readonly IncomingVideoStats[];
+  readonly audio: readonly IncomingAudioStats[];
+  /** What came in and was thrown away, by cause. */
+  readonly discarded: Readonly<Record<string, number>>;
+  /** Of the AudioContext: "running", or no sound is heard. */
+  readonly audioOutput: string;
+  readonly joinTimings: JoinTimings | null;
+}

@@ -1,0 +1,12 @@
+// Meetings for web pages: HTTP API, the types of the SDK, and the rules of a
+// signaling session. The worker of @darktower/media drives the rules.
+export * from "./api";
+export * from "./assignments";
+export * from "./backoff";
+export { CloseCode } from "./ending";
+export * from "./http";
+export * from "./ids";
+export * from "./liveness";
+export type { ParticipantRecord, StreamRecord } from "./roster";
+export type { SeatPhase } from "./seat";
+export * from "./signaling";

@@ -1,0 +1,500 @@
+// The client's side of signaling, without a socket: what is wanted (streams
+// published, a layout, mutes), what the server said (roster, directives,
+// assignments), and what to send so that both agree, over as many sessions as
+// it takes. The driver carries out `effects` and calls `handle*`; times are
+// milliseconds of one monotonic clock.
+import { create } from "@bufbuild/protobuf";
+import {
+  Carrier,
+  JoinRequestSchema,
+  LayoutSchema,
+  PublishStreamSchema,
+  writeClientMessage,
+  type ClientBody,
+  type ErrorMessage,
+  type JoinResponse,
+  type MediaServerInfo,
+  type Received,
+  type SendDirective,
+  type ServerBody,
+  type StreamAssignments,
+  EndMeetingSchema,
+  HeartbeatSchema,
+  LeaveSchema,
+  RemoveParticipantSchema,
+  RequestMediaTokenSchema,
+  SetMuteSchema,
+  SubscribeLayoutSchema,
+  UnpublishStreamSchema,
+  UpdateLayoutSchema,
+} from "@darktower/protocol";
+import type { CarrierName, HandlerEndpoint, MeetingLayout, SourceKind } from "./api";
+import type { Assignment } from "./assignments";
+import { handlerId, participantId, streamId, type HandlerId, type StreamId } from "./ids";
+import { Roster, carrierName, kindOfStream, streamTypeOf, type RosterEvent } from "./roster";
+import { Seat, type SeatPhase } from "./seat";
+
+/** Requests whose answer is waited for at most; the oldest are forgotten. */
+const PENDING_MAX = 256;
+/** Servers, encodings, assignments and speakers taken from one message at most. */
+const HANDLERS_MAX = 8;
+const ENCODINGS_MAX = 64;
+const ASSIGNMENTS_MAX = 1024;
+/** Others heard at once. */
+const AUDIO_SLOTS = 8;
+const AUDIO_SLOT_FIRST = 0x1_0000;
+const VIDEO_SLOTS_MAX = 49;
+
+/** A stream that this participant sends. */
+export interface Publication {
+  readonly streamId: StreamId;
+  readonly kind: SourceKind;
+  /** 1 to 255, distinct among the participant's streams. */
+  readonly number: number;
+  readonly codec: "opus" | "vp08";
+  readonly maxBitrate: number;
+  readonly muted: boolean;
+  readonly video?: { readonly width: number; readonly height: number; readonly framerate: number };
+}
+
+export interface EncodingOrder {
+  readonly streamId: StreamId;
+  readonly active: boolean;
+  readonly carrier: CarrierName | undefined;
+  readonly handlerIds: readonly HandlerId[];
+  /** Bits per second, 0: as published. */
+  readonly maxBitrate: number;
+}
+
+/** A handler to dial with a token that was made for it. */
+export interface MediaServer {
+  readonly endpoint: HandlerEndpoint;
+  readonly token: string;
+}
+
+export type SignalingEvent =
+  | { readonly type: "phase"; readonly phase: SeatPhase }
+  | { readonly type: "seated"; readonly userId: bigint; readonly servers: readonly MediaServer[] }
+  | { readonly type: "resume-token"; readonly token: Uint8Array }
+  | { readonly type: "roster" }
+  | RosterEvent
+  | { readonly type: "speakers"; readonly participantIds: readonly string[] }
+  | { readonly type: "directive"; readonly encodings: readonly EncodingOrder[] }
+  | { readonly type: "assignments"; readonly generation: number; readonly list: readonly Assignment[] }
+  | { readonly type: "keyframe"; readonly streamId: StreamId }
+  | { readonly type: "media-server"; readonly server: MediaServer }
+  /** A request came to nothing. */
+  | { readonly type: "refused"; readonly request: string; readonly message: string };
+
+export type SignalingEffect =
+  | { readonly type: "connect"; readonly attempt: number }
+  | { readonly type: "send"; readonly attempt: number; readonly message: Uint8Array }
+  | { readonly type: "close"; readonly attempt: number; readonly code: number }
+  | { readonly type: "event"; readonly event: SignalingEvent };
+
+export interface SignalingOptions {
+  readonly meetingId: string;
+  readonly joinToken: string;
+  readonly resumeToken?: Uint8Array;
+  readonly random: () => number;
+}
+
+interface Pending {
+  readonly body: ClientBody;
+  readonly stream?: StreamId;
+}
+
+export class Signaling {
+  readonly roster = new Roster();
+  readonly #options: SignalingOptions;
+  readonly #seat: Seat;
+  readonly #effects: SignalingEffect[] = [];
+  readonly #publications = new Map<StreamId, Publication>();
+  /** Registered with the seat, as far as this side knows. */
+  readonly #registered = new Set<StreamId>();
+  readonly #pending = new Map<bigint, Pending>();
+  /** Requests to be said again after a rate limit. */
+  #postponed: { at: number; body: ClientBody }[] = [];
+  #joinRequestId = 0n;
+  #nextRequestId = 1n;
+  #name = "";
+  #layout: MeetingLayout = { rows: 3, columns: 3 };
+  #shownPhase: SeatPhase = { phase: "idle" };
+
+  constructor(options: SignalingOptions) {
+    this.#options = options;
+    this.#seat = new Seat(options.random, options.resumeToken);
+  }
+
+  get phase(): SeatPhase {
+    return this.#seat.phase;
+  }
+
+  get rttMs(): number | null {
+    return this.#seat.rttMs;
+  }
+
+  get publications(): ReadonlyMap<StreamId, Publication> {
+    return this.#publications;
+  }
+
+  /** When {@link handleTimeout} is wanted at the latest. */
+  get due(): number | undefined {
+    const dues = this.#postponed.map((one) => one.at);
+    if (this.#seat.due !== undefined) dues.push(this.#seat.due);
+    return dues.length === 0 ? undefined : Math.min(...dues);
+  }
+
+  /** What is to be done, oldest first; empties the list. */
+  takeEffects(): SignalingEffect[] {
+    this.#drainSeat();
+    const phase = this.#seat.phase;
+    if (phase.phase !== this.#shownPhase.phase) {
+      this.#shownPhase = phase;
+      this.#event({ type: "phase", phase });
+    }
+    return this.#effects.splice(0);
+  }
+
+  // ---- what the person wants ------------------------------------------------
+
+  join(name: string, nowMs: number): void {
+    this.#name = name;
+    this.#seat.start(nowMs);
+  }
+
+  publish(publication: Publication): void {
+    this.#publications.set(publication.streamId, publication);
+    if (this.#joined) this.#sendPublish(publication);
+    this.#event({ type: "roster" });
+  }
+
+  unpublish(id: StreamId): void {
+    if (!this.#publications.delete(id)) return;
+    this.#registered.delete(id);
+    if (this.#joined) {
+      this.#request({ case: "unpublishStream", value: create(UnpublishStreamSchema, { streamId: id }) });
+    }
+    this.#event({ type: "roster" });
+  }
+
+  setMuted(id: StreamId, muted: boolean): void {
+    const publication = this.#publications.get(id);
+    if (publication === undefined || publication.muted === muted) return;
+    this.#publications.set(id, { ...publication, muted });
+    if (this.#joined) this.#sendMute(id, muted);
+    this.#event({ type: "roster" });
+  }
+
+  setLayout(layout: MeetingLayout): void {
+    if (JSON.stringify(layout) === JSON.stringify(this.#layout)) return;
+    this.#layout = layout;
+    if (this.#joined) {
+      const value = create(UpdateLayoutSchema, { layout: this.#wireLayout() });
+      this.#request({ case: "updateLayout", value });
+    }
+  }
+
+  removeParticipant(id: string): void {
+    const value = create(RemoveParticipantSchema, { participantId: id });
+    this.#request({ case: "removeParticipant", value });
+  }
+
+  endMeeting(): void {
+    this.#request({ case: "endMeeting", value: create(EndMeetingSchema) });
+  }
+
+  requestMediaToken(id: HandlerId): void {
+    const value = create(RequestMediaTokenSchema, { handlerId: id });
+    this.#request({ case: "requestMediaToken", value });
+  }
+
+  leave(): void {
+    this.#request({ case: "leave", value: create(LeaveSchema) });
+    this.#seat.finish("left");
+  }
+
+  // ---- what happened --------------------------------------------------------
+
+  handleOpen(attempt: number, nowMs: number): void {
+    this.#seat.handleOpen(attempt, nowMs);
+  }
+
+  handleClosed(attempt: number, code: number | undefined, message: string, nowMs: number): void {
+    this.#seat.handleClosed(attempt, code, message, nowMs);
+  }
+
+  handleEcho(attempt: number, packet: Uint8Array, nowMs: number): void {
+    this.#seat.handleEcho(attempt, packet, nowMs);
+  }
+
+  handleTimeout(nowMs: number): void {
+    this.#seat.handleTimeout(nowMs);
+    const due = this.#postponed.filter((one) => one.at <= nowMs);
+    if (due.length === 0) return;
+    this.#postponed = this.#postponed.filter((one) => one.at > nowMs);
+    for (const { body } of due) this.#request(body);
+  }
+
+  hurry(nowMs: number): void {
+    this.#seat.hurry(nowMs);
+  }
+
+  handleMessage(attempt: number, message: Received<ServerBody>, nowMs: number): void {
+    if (attempt !== this.#seat.attempt) return;
+    this.#seat.handleHeard(attempt, nowMs);
+    const { requestId, body } = message;
+    const pending = this.#pending.get(requestId);
+    this.#pending.delete(requestId);
+    switch (body.case) {
+      case "joinResponse":
+        if (requestId === this.#joinRequestId) this.#seated(attempt, body.value, nowMs);
+        return;
+      case "error":
+        this.#refused(attempt, requestId, pending, body.value, nowMs);
+        return;
+      case "streamAssignments":
+        this.#assign(body.value);
+        return;
+      case "sendDirective":
+        this.#direct(body.value);
+        return;
+      case "activeSpeakers": {
+        const participantIds = body.value.participantIds.slice(0, ASSIGNMENTS_MAX);
+        this.#event({ type: "speakers", participantIds });
+        return;
+      }
+      case "requestKeyframe":
+        this.#event({ type: "keyframe", streamId: streamId(body.value.streamId) });
+        return;
+      case "mediaToken": {
+        const server = body.value.mediaServer && mediaServer(body.value.mediaServer);
+        if (server !== undefined) this.#event({ type: "media-server", server });
+        return;
+      }
+      case "streamPublished":
+        if (pending?.stream !== undefined) this.#registered.add(pending.stream);
+        this.#applyToRoster(body);
+        return;
+      default:
+        this.#applyToRoster(body);
+    }
+  }
+
+  // ---- inside ---------------------------------------------------------------
+
+  get #joined(): boolean {
+    return this.#seat.phase.phase === "joined";
+  }
+
+  #event(event: SignalingEvent): void {
+    this.#effects.push({ type: "event", event });
+  }
+
+  #drainSeat(): void {
+    for (const effect of this.#seat.effects.splice(0)) {
+      switch (effect.type) {
+        case "connect":
+        case "close":
+          this.#effects.push(effect);
+          break;
+        case "join":
+          this.#sendJoin(effect.attempt, effect.resume);
+          break;
+        case "heartbeat":
+          this.#request({ case: "heartbeat", value: create(HeartbeatSchema) });
+          break;
+        case "probe":
+          this.#effects.push({ type: "send", attempt: effect.attempt, message: effect.packet });
+          break;
+      }
+    }
+  }
+
+  /** The join, and at once behind it all that a seated client would say. */
+  #sendJoin(attempt: number, resume: Uint8Array | undefined): void {
+    this.#pending.clear();
+    this.#postponed = [];
+    if (resume === undefined) this.#registered.clear();
+    const join = create(JoinRequestSchema, {
+      meetingId: this.#options.meetingId,
+      joinToken: resume === undefined ? this.#options.joinToken : "",
+      resumeToken: resume ?? new Uint8Array(),
+      participantName: this.#name,
+      keptStreamIds: resume === undefined ? [] : [...this.#registered],
+      capabilities: {
+        videoCodecs: ["VP8", "VP9"],
+        audioCodecs: ["Opus"],
+        maxVideoStreams: VIDEO_SLOTS_MAX,
+      },
+    });
+    this.#joinRequestId = this.#send(attempt, { case: "joinRequest", value: join });
+    for (const publication of this.#publications.values()) {
+      if (!this.#registered.has(publication.streamId)) this.#sendPublish(publication);
+    }
+    const value = create(SubscribeLayoutSchema, { layout: this.#wireLayout() });
+    this.#send(attempt, { case: "subscribeLayout", value });
+  }
+
+  #seated(attempt: number, response: JoinResponse, nowMs: number): void {
+    const { self } = response;
+    if (self === undefined) return;
+    this.roster.reset(self, response.existingParticipants);
+    this.#seat.handleJoined(attempt, response.resumeToken, nowMs);
+    this.#reconcile(new Map(self.streams.map((one) => [streamId(one.streamId), one.muted])));
+    this.#event({ type: "resume-token", token: response.resumeToken });
+    const wire = response.mediaServers.slice(0, HANDLERS_MAX);
+    if (wire.length === 0 && response.mediaServer !== undefined) wire.push(response.mediaServer);
+    const servers = wire.map(mediaServer).filter((one) => one !== undefined);
+    this.#event({ type: "seated", userId: response.userId, servers });
+    if (response.sendDirective !== undefined) this.#direct(response.sendDirective);
+    this.#event({ type: "roster" });
+  }
+
+  /** After a seat was taken back: what the server still has against what is wanted. */
+  #reconcile(onServer: ReadonlyMap<StreamId, boolean>): void {
+    for (const id of [...this.#registered]) {
+      const publication = this.#publications.get(id);
+      const muted = onServer.get(id);
+      if (publication === undefined) continue;
+      if (muted === undefined) {
+        this.#registered.delete(id);
+        this.#sendPublish(publication);
+      } else if (muted !== publication.muted) {
+        this.#sendMute(id, publication.muted);
+      }
+    }
+  }
+
+  #refused(
+    attempt: number,
+    requestId: bigint,
+    pending: Pending | undefined,
+    error: ErrorMessage,
+    nowMs: number,
+  ): void {
+    const retryAfterMs = Math.min(error.retryAfterMs ?? 1000, 60_000);
+    if (requestId === this.#joinRequestId && !this.#joined) {
+      const { code, message } = error;
+      this.#seat.handleRefused(attempt, { code, message, retryAfterMs }, nowMs);
+      return;
+    }
+    if (pending === undefined) return;
+    if (error.retryAfterMs !== undefined && this.#postponed.length < PENDING_MAX) {
+      this.#postponed.push({ at: nowMs + retryAfterMs, body: pending.body });
+      return;
+    }
+    if (pending.stream !== undefined) this.#publications.delete(pending.stream);
+    this.#event({ type: "refused", request: pending.body.case, message: error.message });
+    if (pending.stream !== undefined) this.#event({ type: "roster" });
+  }
+
+  #applyToRoster(body: ServerBody): void {
+    const events = this.roster.apply(body);
+    if (events === undefined) return;
+    for (const event of events) {
+      this.#event(event);
+      if (event.type === "self-left") {
+        this.#seat.finish(event.reason === "removed" ? "removed" : "meeting-ended");
+      }
+    }
+    this.#event({ type: "roster" });
+  }
+
+  #assign(assignments: StreamAssignments): void {
+    const list: Assignment[] = [];
+    for (const one of assignments.assignments.slice(0, ASSIGNMENTS_MAX)) {
+      const kind = kindOfStream(one.streamType);
+      if (kind === undefined) continue;
+      list.push({
+        slot: one.slot,
+        streamId: streamId(one.streamId),
+        participantId: participantId(one.participantId),
+        userId: one.userId,
+        kind,
+        carrier: carrierName(one.carrier, kind),
+      });
+    }
+    this.#event({ type: "assignments", generation: assignments.generation, list });
+  }
+
+  #direct(directive: SendDirective): void {
+    const encodings = directive.encodings.slice(0, ENCODINGS_MAX).map(
+      (one): EncodingOrder => ({
+        streamId: streamId(one.streamId),
+        active: one.active,
+        carrier:
+          one.carrier === Carrier.DATAGRAM
+            ? "datagram"
+            : one.carrier === Carrier.STREAM
+              ? "stream"
+              : undefined,
+        handlerIds: one.handlerIds.slice(0, HANDLERS_MAX).map(handlerId),
+        maxBitrate: one.maxBitrate,
+      }),
+    );
+    this.#event({ type: "directive", encodings });
+  }
+
+  #sendPublish(publication: Publication): void {
+    const { kind, video } = publication;
+    const value = create(PublishStreamSchema, {
+      streamId: publication.streamId,
+      streamType: streamTypeOf(kind),
+      streamNumber: publication.number,
+      carrier: Carrier.UNSPECIFIED,
+      muted: publication.muted,
+      metadata: {
+        codec: publication.codec,
+        maxBitrate: publication.maxBitrate,
+        ...(video === undefined ? {} : { video }),
+      },
+    });
+    this.#request({ case: "publishStream", value }, publication.streamId);
+  }
+
+  #sendMute(id: StreamId, muted: boolean): void {
+    this.#request({ case: "setMute", value: create(SetMuteSchema, { streamId: id, muted }) });
+  }
+
+  #wireLayout() {
+    const { rows, columns, pinned } = this.#layout;
+    const tiles = Math.min(rows * columns, VIDEO_SLOTS_MAX);
+    return create(LayoutSchema, {
+      kind: { case: "grid", value: { rows, columns } },
+      videoSlots: Array.from({ length: tiles }, (_, i) => 1 + i),
+      audioSlots: Array.from({ length: AUDIO_SLOTS }, (_, i) => AUDIO_SLOT_FIRST + i),
+      pinnedUserIds: (pinned ?? []).map(BigInt),
+    });
+  }
+
+  /** To the session that counts now; nothing while there is none. */
+  #request(body: ClientBody, stream?: StreamId): void {
+    const attempt = this.#seat.attempt;
+    if (attempt !== undefined) this.#send(attempt, body, stream);
+  }
+
+  #send(attempt: number, body: ClientBody, stream?: StreamId): bigint {
+    const id = this.#nextRequestId++;
+    for (const oldest of this.#pending.keys()) {
+      if (this.#pending.size < PENDING_MAX) break;
+      this.#pending.delete(oldest);
+    }
+    this.#pending.set(id, stream === undefined ? { body } : { body, stream });
+    this.#effects.push({ type: "send", attempt, message: writeClientMessage(id, body) });
+    return id;
+  }
+}
+
+function mediaServer(info: MediaServerInfo): MediaServer | undefined {
+  if (!info.mediaHandlerUrl.startsWith("https://")) return undefined;
+  return {
+    endpoint: {
+      handlerId: handlerId(info.handlerId),
+      url: info.mediaHandlerUrl,
+      websocketUrl: info.websocketUrl === "" ? null : info.websocketUrl,
+      certificateHashes: info.certificateHashes.slice(0, 4),
+    },
+    token: info.connectionToken,
+  };
+}
