@@ -6,7 +6,9 @@ import globals from "globals";
 import ts from "typescript-eslint";
 
 export default ts.config(
-  { ignores: ["**/node_modules/", "**/dist/", "**/src/gen/", "**/.svelte-kit/", "**/test-results/"] },
+  {
+    ignores: ["**/node_modules/", "**/dist/", "**/src/gen/", "**/.svelte-kit/", "**/test-results/"],
+  },
   js.configs.recommended,
   ...ts.configs.strictTypeChecked,
   ...svelte.configs.recommended,
@@ -42,9 +44,12 @@ export default ts.config(
     },
   },
   {
-    // Configuration files are plain scripts outside every project.
+    // Scripts and configuration files are plain Node, outside every project.
     files: ["**/*.js", "**/*.mjs", "**/*.config.ts"],
-    ...ts.configs.disableTypeChecked,
-    languageOptions: { globals: { ...globals.node } },
+    extends: [ts.configs.disableTypeChecked],
+    languageOptions: {
+      globals: { ...globals.node },
+      parserOptions: { projectService: false },
+    },
   },
 );

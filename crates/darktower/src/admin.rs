@@ -158,20 +158,6 @@ enum AuditCommand {
     Verify,
 }
 
-/// The whole subcommand: does what `args` ask for and says how it went.
-pub(crate) fn main(args: Args) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let outcome = runtime
-        .context("can't start")
-        .and_then(|runtime| runtime.block_on(run(args)));
-    outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::from(FAILED)
-    })
-}
-
 /// Does what `args` ask for. Fails with status 1 if a check failed.
 ///
 /// # Errors

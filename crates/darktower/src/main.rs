@@ -3,6 +3,9 @@
 //! 0: done, 1: the run failed (its own checks, for the tools), 2: wrong usage.
 
 mod admin;
+mod bot;
+mod load;
+mod meeting_link;
 mod up;
 
 use std::{future::Future, process::ExitCode, time::Instant};
@@ -20,6 +23,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(up::Args),
+    Bot(bot::BotArgs),
+    Load(load::LoadArgs),
+    MeetingLink(meeting_link::MeetingLinkArgs),
     Admin(admin::Args),
 }
 
@@ -27,6 +33,9 @@ fn main() -> ExitCode {
     let started_at = Instant::now();
     match Cli::parse().command {
         Command::Up(args) => up::main(args, started_at),
+        Command::Bot(args) => block_on(bot::run(args)),
+        Command::Load(args) => block_on(load::run(args)),
+        Command::MeetingLink(args) => block_on(meeting_link::run(args)),
         Command::Admin(args) => block_on(admin::run(args)),
     }
 }

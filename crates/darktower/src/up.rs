@@ -26,7 +26,7 @@ use dt_service::{health::Readiness, http, supervise::Tasks, tls::CertificateStor
 use dt_telemetry::{LogFormat, Metrics};
 use tokio::sync::oneshot;
 
-pub use settings::Args;
+pub(crate) use settings::Args;
 
 use ports::Ports;
 use roles::Roles;
@@ -42,7 +42,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 const USAGE: u8 = 2;
 
 /// Runs the subcommand to its end.
-pub fn main(args: Args, started_at: Instant) -> ExitCode {
+pub(crate) fn main(args: Args, started_at: Instant) -> ExitCode {
     let json = args.json;
     let settings = match Settings::load(args) {
         Ok(settings) => settings,

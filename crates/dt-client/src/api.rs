@@ -129,7 +129,8 @@ impl Api {
     /// See [`ApiError`].
     pub async fn guest_access(&self, meeting: &str) -> Result<MeetingAccess, ApiError> {
         let url = self.at(&["meetings", meeting, "guest-token"])?;
-        self.send(self.http.post(url).json(&serde_json::json!({}))).await
+        self.send(self.http.post(url).json(&serde_json::json!({})))
+            .await
     }
 
     /// Lets up to 100 guests in at once, which takes a host or service token;

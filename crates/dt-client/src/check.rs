@@ -126,9 +126,7 @@ fn frame_duration_us(config: u8) -> u32 {
 fn frame_length(bytes: &[u8]) -> Result<(usize, &[u8]), Corrupt> {
     match *bytes {
         [first, ref rest @ ..] if first < 252 => Ok((usize::from(first), rest)),
-        [first, second, ref rest @ ..] => {
-            Ok((usize::from(second) * 4 + usize::from(first), rest))
-        }
+        [first, second, ref rest @ ..] => Ok((usize::from(second) * 4 + usize::from(first), rest)),
         _ => Err(Corrupt::TooShort),
     }
 }

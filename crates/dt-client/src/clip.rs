@@ -100,10 +100,16 @@ impl Clip {
     pub fn from_ogg(file: &Bytes) -> Result<Self, ClipError> {
         let packets = ogg_packets(file)?;
         let mut packets = packets.into_iter();
-        if !packets.next().is_some_and(|head| head.starts_with(b"OpusHead")) {
+        if !packets
+            .next()
+            .is_some_and(|head| head.starts_with(b"OpusHead"))
+        {
             return Err(ClipError::Codec("Opus"));
         }
-        if !packets.next().is_some_and(|tags| tags.starts_with(b"OpusTags")) {
+        if !packets
+            .next()
+            .is_some_and(|tags| tags.starts_with(b"OpusTags"))
+        {
             return Err(ClipError::Codec("Opus"));
         }
         let frames: Vec<_> = packets
@@ -219,15 +225,9 @@ mod tests {
     #[test]
     fn a_clip_cut_short_is_refused() {
         let cut = Bytes::from_static(&VIDEO[..VIDEO.len() - 1]);
-        assert!(matches!(
-            Clip::from_ivf(&cut),
-            Err(ClipError::Truncated(_))
-        ));
+        assert!(matches!(Clip::from_ivf(&cut), Err(ClipError::Truncated(_))));
         let cut = Bytes::from_static(&AUDIO[..AUDIO.len() - 1]);
-        assert!(matches!(
-            Clip::from_ogg(&cut),
-            Err(ClipError::Truncated(_))
-        ));
+        assert!(matches!(Clip::from_ogg(&cut), Err(ClipError::Truncated(_))));
     }
 
     proptest! {

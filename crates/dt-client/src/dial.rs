@@ -75,6 +75,9 @@ impl Dial for WebTransportDial {
             pinned = Trust::CertificateHashes(endpoint.certificate_hashes.clone());
             &pinned
         };
-        Ok(self.connector.connect_trusting(&endpoint.url, trust).await?)
+        Ok(self
+            .connector
+            .connect_trusting(&endpoint.url, trust)
+            .await?)
     }
 }

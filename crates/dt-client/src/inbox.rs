@@ -301,7 +301,12 @@ impl Inbox {
     /// Forgets a stream that was unpublished.
     pub(crate) fn forget_stream(&mut self, stream_id: StreamId) {
         self.dedup.forget(stream_id);
-        let keys: Vec<_> = self.tracks.keys().filter(|key| key.0 == stream_id).copied().collect();
+        let keys: Vec<_> = self
+            .tracks
+            .keys()
+            .filter(|key| key.0 == stream_id)
+            .copied()
+            .collect();
         for key in keys {
             self.forget_track(&key);
         }

@@ -1,9 +1,7 @@
 //! Facts about the inbox: both carriers, two generations of assignments, and
 //! whatever a peer may send.
 
-use dt_frame::{
-    AudioLevel, Extension, Flags, FourCc, Fragmenter, OutgoingFrame, SlotLabel,
-};
+use dt_frame::{AudioLevel, Extension, Flags, FourCc, Fragmenter, OutgoingFrame, SlotLabel};
 use dt_ids::{Slot, StreamNumber, UserId};
 use dt_wire::v1::StreamAssignment;
 use proptest::prelude::*;
@@ -36,7 +34,11 @@ fn assignments(generation: u32, slots: &[u32]) -> StreamAssignments {
 fn outgoing(number: u8, bytes: usize) -> OutgoingFrame {
     let key = number == 0;
     OutgoingFrame {
-        frame_type: if key { FrameType::VideoKey } else { FrameType::VideoDelta },
+        frame_type: if key {
+            FrameType::VideoKey
+        } else {
+            FrameType::VideoDelta
+        },
         timestamp_us: 1_000_000 + u64::from(number) * 33_000,
         discardable: false,
         extension: Extension::video(Encoding::MIN, 0, number, 0),

@@ -60,14 +60,23 @@ mod tests {
 
     #[test]
     fn a_link_names_its_api_and_its_meeting() {
-        let link: MeetingLink = "http://127.0.0.1:8080/m/abcde-fghjk-mnpqr#x".parse().unwrap();
+        let link: MeetingLink = "http://127.0.0.1:8080/m/abcde-fghjk-mnpqr#x"
+            .parse()
+            .unwrap();
         assert_eq!(link.api_url(), "http://127.0.0.1:8080/api/v1");
         assert_eq!(link.key(), "abcde-fghjk-mnpqr");
     }
 
     #[test]
     fn what_is_no_link_is_refused() {
-        for text in ["", "abcde", "ftp://x/m/a", "http://x/", "http://x/m/", "http://x/m/a/b"] {
+        for text in [
+            "",
+            "abcde",
+            "ftp://x/m/a",
+            "http://x/",
+            "http://x/m/",
+            "http://x/m/a/b",
+        ] {
             assert!(text.parse::<MeetingLink>().is_err(), "{text}");
         }
     }

@@ -25,10 +25,9 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Dial, HandlerEndpoint, Secret, lane::Outlet, publisher::Shared, receiving::Receiving,
-};
+use crate::{Dial, HandlerEndpoint, Secret, lane::Outlet, publisher::Shared, receiving::Receiving};
 
 const READ_BYTES: usize = 64 << 10;
 /// Streams read at once; the server opens no more than its own bound.
@@ -61,6 +60,8 @@ pub(crate) struct Context<D: Dial> {
     pub(crate) key_frames: Arc<tokio::sync::Mutex<mpsc::Receiver<(StreamId, Encoding)>>>,
     /// The streams whose datagrams must fit.
     pub(crate) publishers: watch::Receiver<Vec<Arc<Shared>>>,
+    /// Told when the seat is over.
+    pub(crate) over: CancellationToken,
 }
 
 /// A session that was welcomed.
@@ -73,41 +74,58 @@ struct Welcomed<S: Session> {
 }
 
 impl<D: Dial> Context<D> {
-    /// Runs until the task is aborted with its driver.
+    /// Runs until the seat is over, then closes what is open.
     pub(crate) async fn run(mut self, seed: u64) {
         let mut rng = StdRng::seed_from_u64(seed);
         let config = self.config;
         let mut backoff = Backoff::new(config.backoff_first, config.backoff_max, config.spread);
+        let over = self.over.clone();
         let mut number = 0;
         loop {
-            if let Some(welcomed) = self.open().await {
+            let (used, welcomed) = tokio::select! {
+                biased;
+                () = over.cancelled() => return,
+                opened = self.open() => opened,
+            };
+            if let Some(welcomed) = welcomed {
                 backoff.reset();
                 number += 1;
                 self.serve(welcomed, number).await;
-                self.outlet.send_replace(None);
             }
             let wait = backoff.next(&mut rng);
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                biased;
+                () = over.cancelled() => return,
+                () = async {
+                    if let Some(used) = used {
+                        self.renew_token(&used).await;
+                    }
+                    tokio::time::sleep(wait).await;
+                } => {}
+            }
         }
     }
 
-    /// A session for which the handler knows us.
-    async fn open(&mut self) -> Option<Welcomed<D::Session>> {
-        let session = self.dial.dial(&self.handler.endpoint).await.ok()?;
+    /// A session for which the handler knows us, and the token that was used up
+    /// whether it does or not.
+    async fn open(&mut self) -> (Option<Secret>, Option<Welcomed<D::Session>>) {
+        let Ok(session) = self.dial.dial(&self.handler.endpoint).await else {
+            return (None, None);
+        };
         let token = tokio::select! {
-            token = self.tokens.wait_for(Option::is_some) => token.ok()?.clone()?,
+            token = self.tokens.wait_for(Option::is_some) => token.ok().and_then(|t| t.clone()),
             // Warm sessions may be closed when there are too many.
-            _ = session.closed() => return None,
+            _ = session.closed() => None,
+        };
+        let Some(token) = token else {
+            return (None, None);
         };
         let welcomed = timeout(WELCOME_MAX, hello(session.clone(), &token)).await;
-        match welcomed {
-            Ok(Some(welcomed)) => Some(welcomed),
-            Ok(None) | Err(_) => {
-                session.close(CloseCode::Graceful as u32, "");
-                self.renew_token(&token).await;
-                None
-            }
+        let welcomed = welcomed.ok().flatten();
+        if welcomed.is_none() {
+            session.close(CloseCode::Graceful as u32, "");
         }
+        (Some(token), welcomed)
     }
 
     /// A token that was used is of no use any more.
@@ -124,11 +142,14 @@ impl<D: Dial> Context<D> {
             .await;
     }
 
-    /// Receives until the session is over.
-    async fn serve(&mut self, welcomed: Welcomed<D::Session>, number: u64) {
-        let used = self.tokens.borrow().clone();
+    /// Receives until the session or the seat is over.
+    async fn serve(&self, welcomed: Welcomed<D::Session>, number: u64) {
         let session = welcomed.session.clone();
-        self.fit_datagrams(welcomed.datagram_bytes_max.min(session.max_datagram_bytes()));
+        self.fit_datagrams(
+            welcomed
+                .datagram_bytes_max
+                .min(session.max_datagram_bytes()),
+        );
         let outlet = Outlet {
             session: session.clone(),
             number,
@@ -141,11 +162,12 @@ impl<D: Dial> Context<D> {
             () = self.control(welcomed) => {}
             () = datagrams(&session, &self.receiving) => {}
             () = groups(&session, &self.receiving) => {}
+            () = self.over.cancelled() => {}
         }
         self.outlet.send_replace(None);
         session.close(CloseCode::Graceful as u32, "");
-        if let Some(used) = used {
-            self.renew_token(&used).await;
+        if self.over.is_cancelled() {
+            session.closed().await;
         }
     }
 

@@ -191,6 +191,8 @@ pub struct Joined {
     pub frames: mpsc::Receiver<ReceivedFrame>,
     /// For each publication of the options, in their order.
     pub publishers: Vec<Publisher>,
+    /// What happened from the beginning of the join on.
+    pub events: broadcast::Receiver<Event>,
 }
 
 /// A seat in a meeting. It survives losses of the connection: see
@@ -233,6 +235,7 @@ impl Meeting {
         let receiving = Receiving::new(frames_in, key_frames_in);
         let (commands, commands_out) = mpsc::channel(COMMANDS_MAX);
         let events = broadcast::Sender::new(EVENTS_MAX);
+        let events_out = events.subscribe();
         let phase = watch::Sender::new(Phase::Idle);
         let roster = watch::Sender::new(Arc::new(Roster::default()));
         let (joined_in, joined) = oneshot::channel();
@@ -269,6 +272,7 @@ impl Meeting {
             meeting,
             frames,
             publishers,
+            events: events_out,
         })
     }
 
@@ -405,7 +409,8 @@ impl Meeting {
 
     async fn request(&self, body: client_message::Body) -> Result<(), RequestError> {
         let (reply, answer) = oneshot::channel();
-        self.command(Command::Request(Box::new(body), reply)).await?;
+        self.command(Command::Request(Box::new(body), reply))
+            .await?;
         answer.await.map_err(|_| RequestError::SessionLost)?
     }
 

@@ -390,8 +390,17 @@ impl Publisher {
         let (frame_type, extension) = match (audio, frame.key) {
             (true, _) => (FrameType::Audio, Extension::audio(frame.level, group)),
             (false, key) => (
-                if key { FrameType::VideoKey } else { FrameType::VideoDelta },
-                Extension::video(Encoding::MIN, frame.temporal_layer, self.base_counter, group),
+                if key {
+                    FrameType::VideoKey
+                } else {
+                    FrameType::VideoDelta
+                },
+                Extension::video(
+                    Encoding::MIN,
+                    frame.temporal_layer,
+                    self.base_counter,
+                    group,
+                ),
             ),
         };
         let outgoing = OutgoingFrame {

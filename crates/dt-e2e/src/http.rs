@@ -26,7 +26,7 @@ impl Request {
     #[must_use]
     pub fn new(method: &str, path: &str) -> Self {
         Self {
-            head: format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"),
+            head: format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n"),
             body: Vec::new(),
         }
     }
@@ -57,8 +57,12 @@ impl Request {
     /// # Errors
     /// When the connection fails or what comes back is not HTTP.
     pub fn send(&self, to: SocketAddr) -> Result<Answer> {
-        let mut bytes =
-            format!("{}Content-Length: {}\r\n\r\n", self.head, self.body.len()).into_bytes();
+        let mut bytes = format!(
+            "{}Host: {to}\r\nContent-Length: {}\r\n\r\n",
+            self.head,
+            self.body.len()
+        )
+        .into_bytes();
         bytes.extend_from_slice(&self.body);
         Answer::read(&send_raw(to, &bytes)?)
     }

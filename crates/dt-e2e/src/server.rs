@@ -55,6 +55,14 @@ impl Server {
     /// # Errors
     /// When it does not become ready.
     pub fn start(arguments: &[&str]) -> Result<Self> {
+        Self::start_with(arguments, &[])
+    }
+
+    /// Starts one with these variables in its environment.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let data = TempFolder::new()?;
         let mut process = Process::start(
             "darktower up",
@@ -69,7 +77,8 @@ impl Server {
                 ])
                 .arg("--data")
                 .arg(data.path())
-                .args(arguments),
+                .args(arguments)
+                .envs(environment.iter().copied()),
         )?;
         let first = process.line(READY_DEADLINE, |line| Some(line.to_owned()))?;
         let ready: Ready = serde_json::from_str(&first)

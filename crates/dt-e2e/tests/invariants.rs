@@ -20,19 +20,19 @@ fn tests_of_the_project() -> Result<BTreeSet<String>> {
         for line in text.lines().map(str::trim) {
             if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
                 is_test = true;
-            } else if let Some(rest) = line
+                continue;
+            }
+            let function = line
                 .strip_prefix("async fn ")
-                .or_else(|| line.strip_prefix("fn "))
-            {
-                if std::mem::take(&mut is_test) {
-                    names.insert(rest.split(['(', '<']).next().unwrap_or(rest).to_owned());
-                }
+                .or_else(|| line.strip_prefix("fn "));
+            if let Some(rest) = function.filter(|_| std::mem::take(&mut is_test)) {
+                names.insert(rest.split(['(', '<']).next().unwrap_or(rest).to_owned());
             }
         }
     }
     for path in files(&root().join("web"), &[".ts"])? {
         for line in read(&path)?.lines().map(str::trim) {
-            let title = ["test(\"", "it(\""]
+            let title = ["test(\"", "it(\"", "journey(\""]
                 .iter()
                 .find_map(|start| line.strip_prefix(start));
             if let Some(title) = title.and_then(|rest| rest.split('"').next()) {

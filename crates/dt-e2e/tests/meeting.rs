@@ -28,7 +28,7 @@ fn assert_received_cleanly(summary: &Value) -> Result<()> {
         "lost frames: {summary}"
     );
     assert_eq!(
-        number(summary, "/received/corrupt_frames")?,
+        number(summary, "/received/corrupt")?,
         0,
         "corrupt frames: {summary}"
     );

@@ -139,7 +139,12 @@ pub(crate) fn place_videos(
     before: Before<'_>,
 ) -> Vec<(Slot, StreamId)> {
     let tiles = &layout.tiles[..layout.tiles.len().min(tiles_max)];
-    let visible = |c: &Candidate| before.slot_of.get(&c.stream).is_some_and(|s| tiles.contains(s));
+    let visible = |c: &Candidate| {
+        before
+            .slot_of
+            .get(&c.stream)
+            .is_some_and(|s| tiles.contains(s))
+    };
     let class = |c: &Candidate| {
         if let Some(place) = layout.pinned.iter().position(|user| *user == c.user) {
             Class::Pinned(place)
@@ -154,13 +159,18 @@ pub(crate) fn place_videos(
         }
     };
     let eligible = candidates.iter().filter(|c| {
-        !c.is_audio()
-            && (layout.include_self || c.user != me)
-            && !layout.excluded.contains(&c.user)
+        !c.is_audio() && (layout.include_self || c.user != me) && !layout.excluded.contains(&c.user)
     });
     let chosen = choose(eligible, tiles.len(), |c| {
         let silent_ms = u64::MAX - c.last_spoke.map_or(0, |at| at.0);
-        (class(c), !visible(c), c.promoted_rank, silent_ms, c.user, c.stream)
+        (
+            class(c),
+            !visible(c),
+            c.promoted_rank,
+            silent_ms,
+            c.user,
+            c.stream,
+        )
     });
     place(tiles, &chosen, before)
 }
@@ -175,7 +185,13 @@ pub(crate) fn place_audio(
     let eligible = candidates.iter().filter(|c| c.is_audio() && c.user != me);
     let chosen = choose(eligible, layout.audio.len(), |c| {
         let heard = before.slot_of.contains_key(&c.stream);
-        (c.muted, c.rank.unwrap_or(usize::MAX), !heard, c.user, c.stream)
+        (
+            c.muted,
+            c.rank.unwrap_or(usize::MAX),
+            !heard,
+            c.user,
+            c.stream,
+        )
     });
     place(&layout.audio, &chosen, before)
 }
@@ -206,10 +222,13 @@ fn place(slots: &[Slot], chosen: &[&Candidate], before: Before<'_>) -> Vec<(Slot
     }
     for candidate in newcomers {
         // Who comes back (a camera chosen anew, say) gets the old place.
-        let theirs = |i: &usize| {
-            before.tenants.get(&slots[*i]) == Some(&(candidate.user, candidate.kind))
-        };
-        let index = free.iter().copied().find(theirs).or_else(|| free.first().copied());
+        let theirs =
+            |i: &usize| before.tenants.get(&slots[*i]) == Some(&(candidate.user, candidate.kind));
+        let index = free
+            .iter()
+            .copied()
+            .find(theirs)
+            .or_else(|| free.first().copied());
         let Some(index) = index else {
             break;
         };

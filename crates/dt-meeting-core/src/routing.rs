@@ -27,7 +27,10 @@ impl Counter {
 
     pub(crate) fn next(&mut self) -> Generation {
         self.last += 1;
-        Generation { lease: self.lease, counter: self.last }
+        Generation {
+            lease: self.lease,
+            counter: self.last,
+        }
     }
 
     /// A lease never gets older; counters go on, so that either half alone orders.
@@ -56,7 +59,10 @@ impl Routes {
             self.drop_receiver(*stream, user);
         }
         for (slot, stream) in subscriber.assigned() {
-            self.receivers.entry(*stream).or_default().insert(user, *slot);
+            self.receivers
+                .entry(*stream)
+                .or_default()
+                .insert(user, *slot);
             self.stale.insert(*stream);
         }
     }
@@ -93,7 +99,10 @@ impl Routes {
 
     pub(crate) fn receivers(&self, stream: StreamId) -> impl Iterator<Item = (UserId, Slot)> {
         let receivers = self.receivers.get(&stream);
-        receivers.into_iter().flatten().map(|(user, slot)| (*user, *slot))
+        receivers
+            .into_iter()
+            .flatten()
+            .map(|(user, slot)| (*user, *slot))
     }
 
     /// Remembers what is wanted now; `Some(handler)` when it must be told.
@@ -106,7 +115,10 @@ impl Routes {
         let Some(handler) = handler.filter(|_| !wanted.is_empty()) else {
             return self.sent.remove(&stream).map(|(handler, _)| handler);
         };
-        let same = self.sent.get(&stream).is_some_and(|(h, d)| *h == handler && d == wanted);
+        let same = self
+            .sent
+            .get(&stream)
+            .is_some_and(|(h, d)| *h == handler && d == wanted);
         if same {
             return None;
         }

@@ -144,9 +144,11 @@ pub(crate) struct Gate(Vec<(HandlerId, u64)>);
 
 impl Gate {
     fn open(&self, registrations: &BTreeMap<HandlerId, Registration>) -> bool {
-        self.0
-            .iter()
-            .all(|(handler, sent)| registrations.get(handler).is_some_and(|r| r.confirmed >= *sent))
+        self.0.iter().all(|(handler, sent)| {
+            registrations
+                .get(handler)
+                .is_some_and(|r| r.confirmed >= *sent)
+        })
     }
 }
 
@@ -199,7 +201,9 @@ impl Line {
 
     /// The request whose answer waits first.
     pub(crate) fn first_request(&self) -> Option<u64> {
-        self.held.front().map(|(_, outgoing)| outgoing.message.request_id)
+        self.held
+            .front()
+            .map(|(_, outgoing)| outgoing.message.request_id)
     }
 
     /// Keeps a message until the gate is open and all before it are sent.
@@ -230,7 +234,10 @@ impl Line {
             self.held_since = now;
             let handlers = match access {
                 Access::None => {
-                    out.push(Effect::Send { sessions: vec![self.session], message });
+                    out.push(Effect::Send {
+                        sessions: vec![self.session],
+                        message,
+                    });
                     continue;
                 }
                 Access::Welcome => {

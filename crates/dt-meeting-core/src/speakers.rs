@@ -60,7 +60,9 @@ impl Speakers {
     fn merge(&mut self, now: Time) {
         let longest = self.reported.values().map(Vec::len).max().unwrap_or(0);
         let by_rank = (0..longest).flat_map(|rank| {
-            self.reported.values().filter_map(move |users| users.get(rank).copied())
+            self.reported
+                .values()
+                .filter_map(move |users| users.get(rank).copied())
         });
         let mut current = Vec::with_capacity(SPEAKERS_MAX);
         for user in by_rank {
@@ -88,7 +90,9 @@ impl Speakers {
     /// Brings those who may be shown up to date; true when they changed.
     pub(crate) fn promote(&mut self, now: Time, after_ms: u64) -> bool {
         let long_enough = |user: &&UserId| {
-            self.since.get(user).is_some_and(|since| now.ms_since(*since) >= after_ms)
+            self.since
+                .get(user)
+                .is_some_and(|since| now.ms_since(*since) >= after_ms)
         };
         let promoted: Vec<UserId> = self.current.iter().filter(long_enough).copied().collect();
         for user in self.promoted.iter().chain(&promoted) {

@@ -33,7 +33,10 @@ struct Wanted<T> {
 
 impl<T> Wanted<T> {
     const fn now(what: T) -> Self {
-        Self { what, inherited: false }
+        Self {
+            what,
+            inherited: false,
+        }
     }
 }
 
@@ -117,12 +120,17 @@ impl Subscriber {
     ) -> Result<(), SubscribeError> {
         let layout_has = |l: &Wanted<Layout>| l.what.slots().any(|s| s == slot);
         let by_layout = self.layout.as_ref().filter(|l| layout_has(l));
-        let by_stream =
-            self.overrides.iter().find(|(other, o)| **other != stream && o.what == slot);
+        let by_stream = self
+            .overrides
+            .iter()
+            .find(|(other, o)| **other != stream && o.what == slot);
         if by_layout.is_some_and(|l| !l.inherited) || by_stream.is_some_and(|(_, o)| !o.inherited) {
             return Err(SubscribeError::SlotTaken(slot));
         }
-        let others = self.overrides.iter().filter(|(s, o)| **s != stream && !o.inherited);
+        let others = self
+            .overrides
+            .iter()
+            .filter(|(s, o)| **s != stream && !o.inherited);
         if others.count() >= max {
             return Err(SubscribeError::TooMany(max));
         }
@@ -131,7 +139,8 @@ impl Subscriber {
             self.tenants.clear();
         }
         let crowded = self.overrides.len() >= max;
-        self.overrides.retain(|_, o| !o.inherited || (o.what != slot && !crowded));
+        self.overrides
+            .retain(|_, o| !o.inherited || (o.what != slot && !crowded));
         self.overrides.insert(stream, Wanted::now(slot));
         Ok(())
     }
@@ -169,7 +178,12 @@ impl Subscriber {
             return None;
         }
         let received: BTreeSet<StreamId> = next.values().copied().collect();
-        let lost = self.assigned.values().filter(|s| !received.contains(s)).copied().collect();
+        let lost = self
+            .assigned
+            .values()
+            .filter(|s| !received.contains(s))
+            .copied()
+            .collect();
         self.assigned = next;
         self.generation = self.generation.wrapping_add(1);
         Some(Change { lost })
@@ -184,21 +198,36 @@ impl Subscriber {
         let published: BTreeMap<StreamId, &Candidate> =
             candidates.iter().map(|c| (c.stream, c)).collect();
         // A stream that is gone does not come back: its id may be used anew.
-        self.overrides.retain(|stream, _| published.contains_key(stream));
-        let mut next: BTreeMap<Slot, StreamId> =
-            self.overrides.iter().map(|(stream, o)| (o.what, *stream)).collect();
+        self.overrides
+            .retain(|stream, _| published.contains_key(stream));
+        let mut next: BTreeMap<Slot, StreamId> = self
+            .overrides
+            .iter()
+            .map(|(stream, o)| (o.what, *stream))
+            .collect();
         let Some(Wanted { what: layout, .. }) = &self.layout else {
             return next;
         };
-        let is_video = |s: &StreamId| published.get(s).is_some_and(|c| c.kind != StreamType::Audio);
+        let is_video = |s: &StreamId| {
+            published
+                .get(s)
+                .is_some_and(|c| c.kind != StreamType::Audio)
+        };
         let videos = next.values().filter(|s| is_video(s)).count();
         let others: Vec<Candidate> = candidates
             .iter()
             .filter(|c| !self.overrides.contains_key(&c.stream))
             .cloned()
             .collect();
-        let slot_of = self.assigned.iter().map(|(slot, stream)| (*stream, *slot)).collect();
-        let before = Before { slot_of: &slot_of, tenants: &self.tenants };
+        let slot_of = self
+            .assigned
+            .iter()
+            .map(|(slot, stream)| (*stream, *slot))
+            .collect();
+        let before = Before {
+            slot_of: &slot_of,
+            tenants: &self.tenants,
+        };
         let tiles_max = videos_max.saturating_sub(videos);
         let mut placed = layout::place_videos(layout, me, &others, tiles_max, before);
         placed.extend(layout::place_audio(layout, me, &others, before));
@@ -217,8 +246,14 @@ impl Subscriber {
         slots.extend(self.overrides.values().map(|o| o.what));
         let distinct: BTreeSet<Slot> = slots.iter().copied().collect();
         assert_eq!(distinct.len(), slots.len(), "slots are distinct");
-        assert!(self.assigned.keys().all(|s| distinct.contains(s)), "only own slots are used");
-        assert!(self.tenants.keys().all(|s| distinct.contains(s)), "tenants are bounded");
+        assert!(
+            self.assigned.keys().all(|s| distinct.contains(s)),
+            "only own slots are used"
+        );
+        assert!(
+            self.tenants.keys().all(|s| distinct.contains(s)),
+            "tenants are bounded"
+        );
         let streams: BTreeSet<StreamId> = self.assigned.values().copied().collect();
         assert_eq!(streams.len(), self.assigned.len(), "a stream has one slot");
     }

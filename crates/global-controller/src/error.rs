@@ -38,6 +38,10 @@ impl From<Failure> for ApiError {
                 Self::capacity_exceeded("there is no room for this meeting at the moment")
             }
             Failure::Call(cause @ RpcError::Unavailable(_)) => unavailable(cause),
+            // A token outlives its organisation by an hour at most.
+            Failure::Database(cause @ DatabaseError::Dangling(_)) => {
+                Self::conflict(cause.to_string())
+            }
             Failure::Database(cause) => Self::internal(cause),
             Failure::State(cause) => Self::internal(cause),
             Failure::Call(cause) => Self::internal(cause),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, routing::get};
+use axum::{Json, Router, routing::{any, get}};
 use dt_service::http::{self, ApiError};
 use utoipa::{
     Modify, OpenApi,
@@ -70,8 +70,9 @@ pub fn openapi_router(document: utoipa::openapi::OpenApi) -> Router {
 
 /// The API under its two prefixes, with the conventions of HTTP interfaces.
 pub fn mount(api: Router) -> Router {
-    let api = api.fallback(|| async { ApiError::not_found("there is no such endpoint") });
-    let api = http::api(api);
+    // Routes and no fallback: those of the web app begin where routes end.
+    let nothing = any(|| async { ApiError::not_found("there is no such endpoint") });
+    let api = http::api(api.route("/", nothing.clone()).route("/{*elsewhere}", nothing));
     PREFIXES
         .iter()
         .fold(Router::new(), |router, prefix| router.nest(prefix, api.clone()))

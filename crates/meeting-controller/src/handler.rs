@@ -86,7 +86,9 @@ impl Links {
     }
 
     fn request(&self) -> RegisterController {
-        RegisterController { controller_id: self.controller.to_string() }
+        RegisterController {
+            controller_id: self.controller.to_string(),
+        }
     }
 }
 
@@ -108,10 +110,17 @@ pub(crate) async fn connect(inner: &Arc<Inner>, id: HandlerId) -> Result<Arc<Lin
     let answer = handler.register_controller(links.request()).await?;
     let key = ConnectionKey::try_from(&answer.connection_token_key[..])
         .map_err(|error| RpcError::Internal(error.to_string()))?;
-    let request = TelemetryRequest { controller_id: links.controller.to_string() };
+    let request = TelemetryRequest {
+        controller_id: links.controller.to_string(),
+    };
     let events = handler.telemetry(request).await?;
     let endpoint = answer.endpoint.unwrap_or_default();
-    let link = Arc::new(Link { id, handler, endpoint, key });
+    let link = Arc::new(Link {
+        id,
+        handler,
+        endpoint,
+        key,
+    });
     lock(&links.links).insert(id, Arc::clone(&link));
     inner.tasks.spawn(listen(Arc::clone(inner), id, events));
     Ok(link)
@@ -125,7 +134,11 @@ async fn listen(inner: Arc<Inner>, id: HandlerId, mut events: mpsc::Receiver<Han
             event = events.recv() => event,
             () = inner.stop.cancelled() => return,
         };
-        let Some(HandlerEvent { meeting_id, event: Some(event) }) = event else {
+        let Some(HandlerEvent {
+            meeting_id,
+            event: Some(event),
+        }) = event
+        else {
             if event.is_some() {
                 continue;
             }
@@ -148,10 +161,22 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_the_host_by_which_the_client_came() {
-        assert_eq!(fill_host("https://*:8443/mh/0", "a.example"), "https://a.example:8443/mh/0");
-        assert_eq!(fill_host("https://*:8443/mh/0", "localhost"), "https://127.0.0.1:8443/mh/0");
-        assert_eq!(fill_host("https://*:8443/mh/0", "::1"), "https://[::1]:8443/mh/0");
-        assert_eq!(fill_host("https://b:1/mh/0", "a.example"), "https://b:1/mh/0");
+        assert_eq!(
+            fill_host("https://*:8443/mh/0", "a.example"),
+            "https://a.example:8443/mh/0"
+        );
+        assert_eq!(
+            fill_host("https://*:8443/mh/0", "localhost"),
+            "https://127.0.0.1:8443/mh/0"
+        );
+        assert_eq!(
+            fill_host("https://*:8443/mh/0", "::1"),
+            "https://[::1]:8443/mh/0"
+        );
+        assert_eq!(
+            fill_host("https://b:1/mh/0", "a.example"),
+            "https://b:1/mh/0"
+        );
         assert_eq!(fill_host("", "a.example"), "");
     }
 }

@@ -91,7 +91,11 @@ impl Keeper {
     /// The lease ran out, or the store was wiped: whoever asks first has it.
     async fn reclaim(&mut self) -> Kept {
         let owner = self.controller.to_string();
-        match self.state.acquire(&self.lease.name, &owner, self.ttl()).await {
+        match self
+            .state
+            .acquire(&self.lease.name, &owner, self.ttl())
+            .await
+        {
             Ok(lease) => {
                 self.handle.send(Command::Lease(lease.generation)).await;
                 self.lease = lease;
@@ -106,9 +110,14 @@ impl Keeper {
         let Live::Running(participant_count) = live else {
             return;
         };
-        let live = keys::MeetingLive { controller: self.controller, participant_count };
+        let live = keys::MeetingLive {
+            controller: self.controller,
+            participant_count,
+        };
         let key = keys::meeting_live(self.meeting);
-        let written = self.state.put_fenced(&self.lease, &key, live.to_bytes(), Some(self.ttl()));
+        let written = self
+            .state
+            .put_fenced(&self.lease, &key, live.to_bytes(), Some(self.ttl()));
         match written.await {
             Ok(()) => {}
             // The next renewal finds out.
@@ -123,7 +132,10 @@ impl Keeper {
         if ended {
             mark_ended(&*self.state, self.meeting).await;
         }
-        let _ = self.state.delete_fenced(&self.lease, &keys::meeting_live(self.meeting)).await;
+        let _ = self
+            .state
+            .delete_fenced(&self.lease, &keys::meeting_live(self.meeting))
+            .await;
         if let Err(error) = self.state.release(&self.lease).await {
             tracing::warn!(meeting_id = %self.meeting, %error, "the lease runs out by itself");
         }

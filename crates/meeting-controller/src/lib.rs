@@ -38,8 +38,8 @@ use dt_transport::Session;
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use config::Config;
 use clock::Clock;
+pub use config::Config;
 use handler::Links;
 use meetings::Meetings;
 use session::Warm;
@@ -80,7 +80,12 @@ impl MeetingController {
     /// Starts a controller: it is registered (or, when the registry does not
     /// answer, keeps trying) when this returns.
     pub async fn start(config: Config, dependencies: Dependencies) -> Arc<Self> {
-        let Dependencies { registry, handlers, state, verifier } = dependencies;
+        let Dependencies {
+            registry,
+            handlers,
+            state,
+            verifier,
+        } = dependencies;
         let inner = Arc::new(Inner {
             links: Links::new(config.controller_id, handlers),
             registry,
@@ -94,13 +99,18 @@ impl MeetingController {
             config,
         });
         let registered = registration::register(&inner).await;
-        inner.tasks.spawn(registration::keep(Arc::clone(&inner), registered));
+        inner
+            .tasks
+            .spawn(registration::keep(Arc::clone(&inner), registered));
         Arc::new(Self { inner })
     }
 
     /// Runs one signaling session to its end.
     pub async fn serve<S: Session>(&self, session: S) {
-        self.inner.tasks.track_future(session::serve(Arc::clone(&self.inner), session)).await;
+        self.inner
+            .tasks
+            .track_future(session::serve(Arc::clone(&self.inner), session))
+            .await;
     }
 
     /// Stops: sessions are closed with code 8, leases are given back. Waits for
@@ -117,7 +127,10 @@ impl MeetingController {
     /// Meetings in memory, and people in them.
     #[must_use]
     pub fn load(&self) -> (usize, usize) {
-        (self.inner.meetings.len(), self.inner.meetings.participants())
+        (
+            self.inner.meetings.len(),
+            self.inner.meetings.participants(),
+        )
     }
 }
 
@@ -130,5 +143,7 @@ impl Inner {
 /// A lock whose holder panicked holds a whole value all the same: nothing here
 /// leaves one half changed.
 pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

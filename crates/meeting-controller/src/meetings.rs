@@ -47,7 +47,9 @@ impl Default for Meetings {
     fn default() -> Self {
         Self {
             table: Mutex::default(),
-            assigning: (0..ASSIGNMENT_LOCKS).map(|_| AsyncMutex::default()).collect(),
+            assigning: (0..ASSIGNMENT_LOCKS)
+                .map(|_| AsyncMutex::default())
+                .collect(),
             participants: AtomicUsize::new(0),
             last_session: AtomicU64::new(0),
         }

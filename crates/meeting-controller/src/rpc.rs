@@ -22,28 +22,37 @@ use crate::{
 impl dt_rpc::MeetingController for MeetingController {
     async fn assign_meeting(&self, request: AssignMeeting) -> RpcResult<AssignMeetingResponse> {
         let meeting = parse(&request.meeting_id)?;
-        let config = request.config.ok_or_else(|| RpcError::Invalid("no config".into()))?;
+        let config = request
+            .config
+            .ok_or_else(|| RpcError::Invalid("no config".into()))?;
         let settings = settings(&config)?;
         let _assigning = self.inner.meetings.assigning(meeting).await;
         if let Some(running) = self.inner.meetings.get(meeting) {
             let (reply, answer) = oneshot::channel();
-            running.send(Command::Assigned(settings.clone(), reply)).await;
+            running
+                .send(Command::Assigned(settings.clone(), reply))
+                .await;
             if answer.await.is_ok() {
                 return Ok(AssignMeetingResponse {});
             }
             // It stopped just now: it is started anew.
         }
         let handlers = request.handler_ids.iter().map(|id| {
-            id.parse().map_err(|_| RpcError::Invalid("handler_ids must be UUIDs".into()))
+            id.parse()
+                .map_err(|_| RpcError::Invalid("handler_ids must be UUIDs".into()))
         });
         let handlers: Vec<HandlerId> = handlers.collect::<RpcResult<_>>()?;
-        self.inner.begin(meeting, settings, &config.meeting_code, handlers).await?;
+        self.inner
+            .begin(meeting, settings, &config.meeting_code, handlers)
+            .await?;
         Ok(AssignMeetingResponse {})
     }
 
     async fn update_meeting(&self, request: UpdateMeeting) -> RpcResult<UpdateMeetingResponse> {
         let meeting = parse(&request.meeting_id)?;
-        let config = request.config.ok_or_else(|| RpcError::Invalid("no config".into()))?;
+        let config = request
+            .config
+            .ok_or_else(|| RpcError::Invalid("no config".into()))?;
         let settings = settings(&config)?;
         let running = self.inner.meetings.get(meeting);
         let running = running.ok_or_else(|| RpcError::NotFound("not running here".into()))?;
@@ -76,7 +85,9 @@ impl Inner {
         handlers: Vec<HandlerId>,
     ) -> RpcResult<()> {
         if self.stop.is_cancelled() {
-            return Err(RpcError::Capacity("this controller is shutting down".into()));
+            return Err(RpcError::Capacity(
+                "this controller is shutting down".into(),
+            ));
         }
         if self.meetings.len() >= self.config.meetings_max
             || self.meetings.participants() >= self.config.participants_max
@@ -125,18 +136,24 @@ impl Inner {
     async fn acquire(&self, meeting: MeetingId) -> RpcResult<Lease> {
         let ttl = Duration::from_millis(self.config.lease_ms);
         let owner = self.config.controller_id.to_string();
-        match self.state.acquire(&keys::meeting_lease(meeting), &owner, ttl).await {
+        match self
+            .state
+            .acquire(&keys::meeting_lease(meeting), &owner, ttl)
+            .await
+        {
             Ok(lease) => Ok(lease),
-            Err(AcquireError::Held(_)) => {
-                Err(RpcError::Fenced("another controller runs the meeting".into()))
-            }
+            Err(AcquireError::Held(_)) => Err(RpcError::Fenced(
+                "another controller runs the meeting".into(),
+            )),
             Err(AcquireError::Store(error)) => Err(RpcError::Unavailable(error.to_string())),
         }
     }
 }
 
 fn parse(meeting: &str) -> RpcResult<MeetingId> {
-    meeting.parse().map_err(|_| RpcError::Invalid("meeting_id must be a UUID".into()))
+    meeting
+        .parse()
+        .map_err(|_| RpcError::Invalid("meeting_id must be a UUID".into()))
 }
 
 fn settings(config: &MeetingConfig) -> RpcResult<Settings> {
@@ -144,7 +161,9 @@ fn settings(config: &MeetingConfig) -> RpcResult<Settings> {
         return Err(RpcError::Invalid("recording is not available yet".into()));
     }
     if config.max_participants == 0 {
-        return Err(RpcError::Invalid("max_participants must be at least 1".into()));
+        return Err(RpcError::Invalid(
+            "max_participants must be at least 1".into(),
+        ));
     }
     Ok(Settings {
         display_name: config.display_name.clone(),

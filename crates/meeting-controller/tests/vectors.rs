@@ -87,14 +87,23 @@ fn microphone() -> MediaStream {
         stream_id: MICROPHONE.into(),
         // The first value of an enum is its zero: it has no bytes.
         stream_type: StreamType::Audio.into(),
-        metadata: Some(StreamMetadata { codec: "opus".into(), ..StreamMetadata::default() }),
+        metadata: Some(StreamMetadata {
+            codec: "opus".into(),
+            ..StreamMetadata::default()
+        }),
         stream_number: 1,
         carrier: Carrier::Datagram.into(),
         muted: true,
     }
 }
 
-fn participant(id: &str, name: &str, user_id: u64, role: Role, streams: Vec<MediaStream>) -> Participant {
+fn participant(
+    id: &str,
+    name: &str,
+    user_id: u64,
+    role: Role,
+    streams: Vec<MediaStream>,
+) -> Participant {
     Participant {
         participant_id: id.into(),
         name: name.into(),
@@ -118,7 +127,10 @@ fn handler() -> MediaServerInfo {
 
 fn layout() -> Layout {
     Layout {
-        kind: Some(Kind::Grid(GridLayout { rows: 2, columns: 3 })),
+        kind: Some(Kind::Grid(GridLayout {
+            rows: 2,
+            columns: 3,
+        })),
         video_slots: vec![1, 2, 3, 4, 5, 16_777_215],
         audio_slots: vec![100, 101],
         pinned_user_ids: vec![7],
@@ -144,62 +156,146 @@ fn directive() -> SendDirective {
 fn client_messages() -> Vec<(String, &'static str, Vec<u8>)> {
     let stream_id = || CAMERA.to_owned();
     vec![
-        client("join", 1, C::JoinRequest(JoinRequest {
-            meeting_id: MEETING.into(),
-            join_token: "header.payload.signature".into(),
-            participant_name: "Ána 🎈".into(),
-            capabilities: Some(ParticipantCapabilities {
-                video_codecs: vec!["VP8".into(), "VP9".into()],
-                audio_codecs: vec!["Opus".into()],
-                supports_simulcast: true,
-                max_video_streams: 25,
+        client(
+            "join",
+            1,
+            C::JoinRequest(JoinRequest {
+                meeting_id: MEETING.into(),
+                join_token: "header.payload.signature".into(),
+                participant_name: "Ána 🎈".into(),
+                capabilities: Some(ParticipantCapabilities {
+                    video_codecs: vec!["VP8".into(), "VP9".into()],
+                    audio_codecs: vec!["Opus".into()],
+                    supports_simulcast: true,
+                    max_video_streams: 25,
+                }),
+                ..JoinRequest::default()
             }),
-            ..JoinRequest::default()
-        })),
-        client("resume", 1, C::JoinRequest(JoinRequest {
-            meeting_id: MEETING.into(),
-            resume_token: Bytes::from_static(&[0x5a; 32]),
-            kept_stream_ids: vec![CAMERA.into(), MICROPHONE.into()],
-            ..JoinRequest::default()
-        })),
+        ),
+        client(
+            "resume",
+            1,
+            C::JoinRequest(JoinRequest {
+                meeting_id: MEETING.into(),
+                resume_token: Bytes::from_static(&[0x5a; 32]),
+                kept_stream_ids: vec![CAMERA.into(), MICROPHONE.into()],
+                ..JoinRequest::default()
+            }),
+        ),
         client("leave", 2, C::Leave(Leave {})),
-        client("publish_camera", 3, C::PublishStream(PublishStream {
-            stream_id: stream_id(),
-            stream_type: StreamType::VideoCamera.into(),
-            metadata: Some(camera_metadata()),
-            stream_number: 2,
-            carrier: Carrier::Stream.into(),
-            muted: false,
-        })),
-        client("publish_microphone_muted", 4, C::PublishStream(PublishStream {
-            stream_id: MICROPHONE.into(),
-            stream_type: StreamType::Audio.into(),
-            metadata: Some(StreamMetadata { codec: "opus".into(), ..StreamMetadata::default() }),
-            stream_number: 255,
-            carrier: Carrier::Unspecified.into(),
-            muted: true,
-        })),
-        client("unpublish", 5, C::UnpublishStream(UnpublishStream { stream_id: stream_id() })),
-        client("subscribe_stream", 6, C::SubscribeStream(SubscribeStream {
-            stream_id: stream_id(),
-            options: Some(SubscriptionOptions { preferred_layer: "low".into(), max_bitrate: 300_000 }),
-            slot: 9,
-        })),
-        client("unsubscribe_stream", 7, C::UnsubscribeStream(UnsubscribeStream { stream_id: stream_id() })),
-        client("subscribe_layout", 8, C::SubscribeLayout(SubscribeLayout { layout: Some(layout()) })),
-        client("update_layout", 9, C::UpdateLayout(UpdateLayout { layout: Some(layout()) })),
-        client("unsubscribe_layout", 10, C::UnsubscribeLayout(UnsubscribeLayout {})),
-        client("mute", 11, C::SetMute(SetMute { stream_id: stream_id(), muted: true })),
+        client(
+            "publish_camera",
+            3,
+            C::PublishStream(PublishStream {
+                stream_id: stream_id(),
+                stream_type: StreamType::VideoCamera.into(),
+                metadata: Some(camera_metadata()),
+                stream_number: 2,
+                carrier: Carrier::Stream.into(),
+                muted: false,
+            }),
+        ),
+        client(
+            "publish_microphone_muted",
+            4,
+            C::PublishStream(PublishStream {
+                stream_id: MICROPHONE.into(),
+                stream_type: StreamType::Audio.into(),
+                metadata: Some(StreamMetadata {
+                    codec: "opus".into(),
+                    ..StreamMetadata::default()
+                }),
+                stream_number: 255,
+                carrier: Carrier::Unspecified.into(),
+                muted: true,
+            }),
+        ),
+        client(
+            "unpublish",
+            5,
+            C::UnpublishStream(UnpublishStream {
+                stream_id: stream_id(),
+            }),
+        ),
+        client(
+            "subscribe_stream",
+            6,
+            C::SubscribeStream(SubscribeStream {
+                stream_id: stream_id(),
+                options: Some(SubscriptionOptions {
+                    preferred_layer: "low".into(),
+                    max_bitrate: 300_000,
+                }),
+                slot: 9,
+            }),
+        ),
+        client(
+            "unsubscribe_stream",
+            7,
+            C::UnsubscribeStream(UnsubscribeStream {
+                stream_id: stream_id(),
+            }),
+        ),
+        client(
+            "subscribe_layout",
+            8,
+            C::SubscribeLayout(SubscribeLayout {
+                layout: Some(layout()),
+            }),
+        ),
+        client(
+            "update_layout",
+            9,
+            C::UpdateLayout(UpdateLayout {
+                layout: Some(layout()),
+            }),
+        ),
+        client(
+            "unsubscribe_layout",
+            10,
+            C::UnsubscribeLayout(UnsubscribeLayout {}),
+        ),
+        client(
+            "mute",
+            11,
+            C::SetMute(SetMute {
+                stream_id: stream_id(),
+                muted: true,
+            }),
+        ),
         client("heartbeat_unanswered", 0, C::Heartbeat(Heartbeat {})),
-        client("request_keyframe", 12, C::RequestKeyframe(RequestKeyframe { stream_id: stream_id(), encoding: 1 })),
-        client("request_media_token", 13, C::RequestMediaToken(RequestMediaToken { handler_id: HANDLER.into() })),
-        client("quality", 14, C::StreamQualityUpdate(StreamQualityUpdate {
-            stream_id: stream_id(),
-            available_bitrate: 800_000,
-            packet_loss: 0.25,
-            rtt_ms: 40,
-        })),
-        client("remove_participant", 15, C::RemoveParticipant(RemoveParticipant { participant_id: BEN.into() })),
+        client(
+            "request_keyframe",
+            12,
+            C::RequestKeyframe(RequestKeyframe {
+                stream_id: stream_id(),
+                encoding: 1,
+            }),
+        ),
+        client(
+            "request_media_token",
+            13,
+            C::RequestMediaToken(RequestMediaToken {
+                handler_id: HANDLER.into(),
+            }),
+        ),
+        client(
+            "quality",
+            14,
+            C::StreamQualityUpdate(StreamQualityUpdate {
+                stream_id: stream_id(),
+                available_bitrate: 800_000,
+                packet_loss: 0.25,
+                rtt_ms: 40,
+            }),
+        ),
+        client(
+            "remove_participant",
+            15,
+            C::RemoveParticipant(RemoveParticipant {
+                participant_id: BEN.into(),
+            }),
+        ),
         client("end_meeting", u64::MAX, C::EndMeeting(EndMeeting {})),
     ]
 }
@@ -207,107 +303,222 @@ fn client_messages() -> Vec<(String, &'static str, Vec<u8>)> {
 fn server_messages() -> Vec<(String, &'static str, Vec<u8>)> {
     let details = [("limit".to_owned(), "1000".to_owned())].into();
     vec![
-        server("join_response", 1, S::JoinResponse(JoinResponse {
-            participant_id: ANA.into(),
-            existing_participants: vec![participant(BEN, "Ben", 1, Role::Guest, vec![microphone()])],
-            media_server: Some(handler()),
-            encryption_keys: None,
-            media_servers: vec![handler()],
-            user_id: 2,
-            resume_token: Bytes::from_static(&[0xa5; 32]),
-            self_: Some(participant(ANA, "Ána 🎈", 2, Role::Host, vec![])),
-            meeting: Some(MeetingInfo {
-                meeting_id: MEETING.into(),
-                display_name: "Standup".into(),
-                max_participants: 100,
-                enable_e2e_encryption: false,
-                hide_audio_levels: false,
+        server(
+            "join_response",
+            1,
+            S::JoinResponse(JoinResponse {
+                participant_id: ANA.into(),
+                existing_participants: vec![participant(
+                    BEN,
+                    "Ben",
+                    1,
+                    Role::Guest,
+                    vec![microphone()],
+                )],
+                media_server: Some(handler()),
+                encryption_keys: None,
+                media_servers: vec![handler()],
+                user_id: 2,
+                resume_token: Bytes::from_static(&[0xa5; 32]),
+                self_: Some(participant(ANA, "Ána 🎈", 2, Role::Host, vec![])),
+                meeting: Some(MeetingInfo {
+                    meeting_id: MEETING.into(),
+                    display_name: "Standup".into(),
+                    max_participants: 100,
+                    enable_e2e_encryption: false,
+                    hide_audio_levels: false,
+                }),
+                resumed: true,
+                send_directive: Some(SendDirective::default()),
             }),
-            resumed: true,
-            send_directive: Some(SendDirective::default()),
-        })),
-        server("error_rate_limited", 3, S::Error(ErrorMessage {
-            code: ErrorCode::RateLimited.into(),
-            message: "too many messages: slow down".into(),
-            details,
-            retry_after_ms: Some(0),
-        })),
-        server("error_without_details", 4, S::Error(ErrorMessage::with(ErrorCode::Conflict, "taken"))),
+        ),
+        server(
+            "error_rate_limited",
+            3,
+            S::Error(ErrorMessage {
+                code: ErrorCode::RateLimited.into(),
+                message: "too many messages: slow down".into(),
+                details,
+                retry_after_ms: Some(0),
+            }),
+        ),
+        server(
+            "error_without_details",
+            4,
+            S::Error(ErrorMessage::with(ErrorCode::Conflict, "taken")),
+        ),
         server("ack", 5, S::Ack(Ack {})),
-        server("participant_joined", 0, S::ParticipantJoined(ParticipantJoined {
-            participant: Some(participant(BEN, "Ben", 1, Role::Participant, vec![camera()])),
-        })),
-        server("participant_left_voluntarily", 0, S::ParticipantLeft(ParticipantLeft {
-            participant_id: BEN.into(),
-            reason: LeaveReason::Voluntary.into(),
-        })),
-        server("participant_left_kicked", 0, S::ParticipantLeft(ParticipantLeft {
-            participant_id: BEN.into(),
-            reason: LeaveReason::Kicked.into(),
-        })),
-        server("participant_muted", 0, S::ParticipantUpdated(ParticipantUpdated {
-            participant_id: BEN.into(),
-            mutes: vec![StreamMute { stream_id: MICROPHONE.into(), muted: true }],
-            ..ParticipantUpdated::default()
-        })),
-        server("participant_reconnected", 0, S::ParticipantUpdated(ParticipantUpdated {
-            participant_id: BEN.into(),
-            connection: Some(ConnectionState::Connected.into()),
-            reconnected: true,
-            ..ParticipantUpdated::default()
-        })),
-        server("stream_published", 0, S::StreamPublished(StreamPublished {
-            participant_id: BEN.into(),
-            stream: Some(camera()),
-            user_id: 1,
-        })),
-        server("stream_unpublished", 0, S::StreamUnpublished(StreamUnpublished {
-            participant_id: BEN.into(),
-            stream_id: CAMERA.into(),
-        })),
-        server("subscription_ack", 6, S::SubscriptionAck(SubscriptionAck { stream_id: CAMERA.into(), slot: 9 })),
-        server("stream_assignments", 8, S::StreamAssignments(StreamAssignments {
-            generation: 258,
-            assignments: vec![StreamAssignment {
-                slot: 16_777_215,
-                stream_id: CAMERA.into(),
+        server(
+            "participant_joined",
+            0,
+            S::ParticipantJoined(ParticipantJoined {
+                participant: Some(participant(
+                    BEN,
+                    "Ben",
+                    1,
+                    Role::Participant,
+                    vec![camera()],
+                )),
+            }),
+        ),
+        server(
+            "participant_left_voluntarily",
+            0,
+            S::ParticipantLeft(ParticipantLeft {
                 participant_id: BEN.into(),
+                reason: LeaveReason::Voluntary.into(),
+            }),
+        ),
+        server(
+            "participant_left_kicked",
+            0,
+            S::ParticipantLeft(ParticipantLeft {
+                participant_id: BEN.into(),
+                reason: LeaveReason::Kicked.into(),
+            }),
+        ),
+        server(
+            "participant_muted",
+            0,
+            S::ParticipantUpdated(ParticipantUpdated {
+                participant_id: BEN.into(),
+                mutes: vec![StreamMute {
+                    stream_id: MICROPHONE.into(),
+                    muted: true,
+                }],
+                ..ParticipantUpdated::default()
+            }),
+        ),
+        server(
+            "participant_reconnected",
+            0,
+            S::ParticipantUpdated(ParticipantUpdated {
+                participant_id: BEN.into(),
+                connection: Some(ConnectionState::Connected.into()),
+                reconnected: true,
+                ..ParticipantUpdated::default()
+            }),
+        ),
+        server(
+            "stream_published",
+            0,
+            S::StreamPublished(StreamPublished {
+                participant_id: BEN.into(),
+                stream: Some(camera()),
                 user_id: 1,
-                stream_type: StreamType::VideoCamera.into(),
-                stream_number: 2,
-                carrier: Carrier::Stream.into(),
-                codec: "vp08".into(),
-            }],
-        })),
+            }),
+        ),
+        server(
+            "stream_unpublished",
+            0,
+            S::StreamUnpublished(StreamUnpublished {
+                participant_id: BEN.into(),
+                stream_id: CAMERA.into(),
+            }),
+        ),
+        server(
+            "subscription_ack",
+            6,
+            S::SubscriptionAck(SubscriptionAck {
+                stream_id: CAMERA.into(),
+                slot: 9,
+            }),
+        ),
+        server(
+            "stream_assignments",
+            8,
+            S::StreamAssignments(StreamAssignments {
+                generation: 258,
+                assignments: vec![StreamAssignment {
+                    slot: 16_777_215,
+                    stream_id: CAMERA.into(),
+                    participant_id: BEN.into(),
+                    user_id: 1,
+                    stream_type: StreamType::VideoCamera.into(),
+                    stream_number: 2,
+                    carrier: Carrier::Stream.into(),
+                    codec: "vp08".into(),
+                }],
+            }),
+        ),
         server("send_directive", 0, S::SendDirective(directive())),
-        server("active_speakers", 0, S::ActiveSpeakers(ActiveSpeakers { participant_ids: vec![BEN.into(), ANA.into()] })),
-        server("nobody_speaks", 0, S::ActiveSpeakers(ActiveSpeakers::default())),
-        server("request_keyframe", 0, S::RequestKeyframe(RequestKeyframe { stream_id: CAMERA.into(), encoding: 0 })),
-        server("media_token", 13, S::MediaToken(MediaToken { media_server: Some(handler()) })),
-        server("quality", 0, S::StreamQualityUpdate(StreamQualityUpdate {
-            stream_id: CAMERA.into(),
-            available_bitrate: 0,
-            packet_loss: 0.5,
-            rtt_ms: 0,
-        })),
+        server(
+            "active_speakers",
+            0,
+            S::ActiveSpeakers(ActiveSpeakers {
+                participant_ids: vec![BEN.into(), ANA.into()],
+            }),
+        ),
+        server(
+            "nobody_speaks",
+            0,
+            S::ActiveSpeakers(ActiveSpeakers::default()),
+        ),
+        server(
+            "request_keyframe",
+            0,
+            S::RequestKeyframe(RequestKeyframe {
+                stream_id: CAMERA.into(),
+                encoding: 0,
+            }),
+        ),
+        server(
+            "media_token",
+            13,
+            S::MediaToken(MediaToken {
+                media_server: Some(handler()),
+            }),
+        ),
+        server(
+            "quality",
+            0,
+            S::StreamQualityUpdate(StreamQualityUpdate {
+                stream_id: CAMERA.into(),
+                available_bitrate: 0,
+                packet_loss: 0.5,
+                rtt_ms: 0,
+            }),
+        ),
     ]
 }
 
 fn media_messages() -> Vec<(String, &'static str, Vec<u8>)> {
-    let hello = MediaHello { connection_token: "token".into() };
-    let welcome = MediaWelcome { handler_id: HANDLER.into(), max_datagram_bytes: 1100 };
-    let keyframe = RequestKeyframe { stream_id: CAMERA.into(), encoding: 2 };
+    let hello = MediaHello {
+        connection_token: "token".into(),
+    };
+    let welcome = MediaWelcome {
+        handler_id: HANDLER.into(),
+        max_datagram_bytes: 1100,
+    };
+    let keyframe = RequestKeyframe {
+        stream_id: CAMERA.into(),
+        encoding: 2,
+    };
     let to = |name: &str, body| {
-        (format!("media_client_{name}"), "MediaClientMessage", MediaClientMessage::new(1, body).encode_to_vec())
+        (
+            format!("media_client_{name}"),
+            "MediaClientMessage",
+            MediaClientMessage::new(1, body).encode_to_vec(),
+        )
     };
     let from = |name: &str, body| {
-        (format!("media_server_{name}"), "MediaServerMessage", MediaServerMessage::new(1, body).encode_to_vec())
+        (
+            format!("media_server_{name}"),
+            "MediaServerMessage",
+            MediaServerMessage::new(1, body).encode_to_vec(),
+        )
     };
     vec![
         to("hello", M::Hello(hello)),
         to("request_keyframe", M::RequestKeyframe(keyframe.clone())),
         from("welcome", N::Welcome(welcome)),
-        from("error", N::Error(ErrorMessage::with(ErrorCode::Unauthorized, "the token was used"))),
+        from(
+            "error",
+            N::Error(ErrorMessage::with(
+                ErrorCode::Unauthorized,
+                "the token was used",
+            )),
+        ),
         from("request_keyframe", N::RequestKeyframe(keyframe)),
     ]
 }
@@ -320,25 +531,51 @@ fn framings() -> Vec<(&'static str, Vec<u8>, Vec<Vec<u8>>)> {
     let both = [framed(&rtt), framed(&heartbeat)].concat();
     vec![
         ("one_message", framed(&heartbeat), vec![heartbeat.clone()]),
-        ("an_rtt_packet_then_a_message", both, vec![rtt, heartbeat.clone()]),
-        ("a_message_that_is_not_whole", framed(&heartbeat)[..5].to_vec(), vec![]),
+        (
+            "an_rtt_packet_then_a_message",
+            both,
+            vec![rtt, heartbeat.clone()],
+        ),
+        (
+            "a_message_that_is_not_whole",
+            framed(&heartbeat)[..5].to_vec(),
+            vec![],
+        ),
     ]
 }
 
 fn refusals() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let mut newer = ClientMessage::new(1, C::Heartbeat(Heartbeat {}));
     newer.version = 2;
-    let empty = ClientMessage { version: 1, request_id: 1, ..ClientMessage::default() };
-    let cut = ClientMessage::new(1, C::SetMute(SetMute { stream_id: CAMERA.into(), muted: true }));
+    let empty = ClientMessage {
+        version: 1,
+        request_id: 1,
+        ..ClientMessage::default()
+    };
+    let cut = ClientMessage::new(
+        1,
+        C::SetMute(SetMute {
+            stream_id: CAMERA.into(),
+            muted: true,
+        }),
+    );
     let cut = cut.encode_to_vec();
     vec![
         ("another_version", "ClientMessage", newer.encode_to_vec()),
         ("no_body", "ClientMessage", empty.encode_to_vec()),
         ("cut_short", "ClientMessage", cut[..cut.len() - 3].to_vec()),
         ("not_protobuf", "ClientMessage", vec![0xff; 12]),
-        ("a_frame_above_1_mib", "stream", vec![0x00, 0x10, 0x00, 0x01]),
+        (
+            "a_frame_above_1_mib",
+            "stream",
+            vec![0x00, 0x10, 0x00, 0x01],
+        ),
         ("a_frame_of_4_gib", "stream", vec![0xff; 4]),
-        ("an_rtt_packet_of_65_bytes", "stream", framing::encode_bytes(&[3; 65]).to_vec()),
+        (
+            "an_rtt_packet_of_65_bytes",
+            "stream",
+            framing::encode_bytes(&[3; 65]).to_vec(),
+        ),
     ]
 }
 
@@ -351,7 +588,9 @@ fn hex(bytes: &[u8]) -> String {
 
 fn unhex(text: &str) -> Vec<u8> {
     let digits = text.as_bytes().chunks(2);
-    digits.map(|d| u8::from_str_radix(std::str::from_utf8(d).unwrap(), 16).unwrap()).collect()
+    digits
+        .map(|d| u8::from_str_radix(std::str::from_utf8(d).unwrap(), 16).unwrap())
+        .collect()
 }
 
 fn read() -> Value {
@@ -375,7 +614,11 @@ fn write() {
     let vectors: Vec<Value> = built()
         .into_iter()
         .map(|(name, kind, bytes)| {
-            let json = before.get(name.as_str()).copied().cloned().unwrap_or_default();
+            let json = before
+                .get(name.as_str())
+                .copied()
+                .cloned()
+                .unwrap_or_default();
             json!({ "name": name, "type": kind, "hex": hex(&bytes), "json": json })
         })
         .collect();
@@ -390,7 +633,8 @@ fn write() {
         .into_iter()
         .map(|(name, kind, bytes)| json!({ "name": name, "type": kind, "hex": hex(&bytes) }))
         .collect();
-    let file = json!({ "about": ABOUT, "vectors": vectors, "framing": framing, "refused": refused });
+    let file =
+        json!({ "about": ABOUT, "vectors": vectors, "framing": framing, "refused": refused });
     let text = serde_json::to_string_pretty(&file).unwrap() + "\n";
     std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE), text).unwrap();
 }
@@ -412,8 +656,12 @@ fn the_vectors_are_what_this_program_writes_and_reads() {
         let again = match *kind {
             "ClientMessage" => ClientMessage::decode(&bytes[..]).unwrap().encode_to_vec(),
             "ServerMessage" => ServerMessage::decode(&bytes[..]).unwrap().encode_to_vec(),
-            "MediaClientMessage" => MediaClientMessage::decode(&bytes[..]).unwrap().encode_to_vec(),
-            "MediaServerMessage" => MediaServerMessage::decode(&bytes[..]).unwrap().encode_to_vec(),
+            "MediaClientMessage" => MediaClientMessage::decode(&bytes[..])
+                .unwrap()
+                .encode_to_vec(),
+            "MediaServerMessage" => MediaServerMessage::decode(&bytes[..])
+                .unwrap()
+                .encode_to_vec(),
             other => panic!("{other} is no message"),
         };
         assert_eq!(&again, bytes, "{name}");
@@ -430,7 +678,12 @@ fn framed_bytes_hold_what_the_vectors_say() {
             let (Framed::Message(bytes) | Framed::Rtt(bytes)) = framed;
             payloads.push(json!(hex(&bytes)));
         }
-        assert_eq!(vector["payloads"], Value::Array(payloads), "{}", vector["name"]);
+        assert_eq!(
+            vector["payloads"],
+            Value::Array(payloads),
+            "{}",
+            vector["name"]
+        );
     }
 }
 

@@ -10,7 +10,7 @@ const BOT_SECONDS = 25;
 
 interface Received {
   frames: number;
-  corrupt_frames: number;
+  corrupt: number;
   lost_frames: number;
 }
 
@@ -27,6 +27,6 @@ journey("browsers draw a bot's video, and the bot gets whole frames from them", 
   assert.equal(await bot.ended(), 0);
   const received = summary["received"] as Received;
   assert.ok(received.frames > 0, "the bot received nothing");
-  assert.equal(received.corrupt_frames, 0);
+  assert.equal(received.corrupt, 0);
   assert.equal(received.lost_frames, 0);
 });

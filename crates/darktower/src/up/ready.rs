@@ -3,9 +3,22 @@
 use std::{io::Write as _, net::SocketAddr, time::Instant};
 
 use dt_service::tls::Certificates;
-use serde_json::json;
+use serde::Serialize;
 
 use super::{ports::Ports, settings::Settings};
+
+/// The line that programs wait for.
+#[derive(Serialize)]
+struct Ready {
+    event: &'static str,
+    web_url: String,
+    api_url: String,
+    webtransport_url: String,
+    /// Hexadecimal.
+    cert_sha256: String,
+    /// Since the process began.
+    elapsed_ms: u64,
+}
 
 /// Prints where to go: one JSON object, or words for a person.
 pub(super) fn announce(
@@ -21,14 +34,15 @@ pub(super) fn announce(
     let elapsed = started_at.elapsed();
     let mut out = std::io::stdout().lock();
     if json {
-        let event = json!({
-            "event": "ready",
-            "web_url": web,
-            "api_url": format!("{web}/api/v1"),
-            "webtransport_url": format!("{public}/mc"),
-            "cert_sha256": sha256,
-            "elapsed_ms": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-        });
+        let ready = Ready {
+            event: "ready",
+            api_url: format!("{web}/api/v1"),
+            web_url: web,
+            webtransport_url: format!("{public}/mc"),
+            cert_sha256: sha256,
+            elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        };
+        let event = serde_json::to_string(&ready).map_err(std::io::Error::other)?;
         writeln!(out, "{event}")?;
     } else {
         let certificate = match certificates.pinned.is_empty() {

@@ -34,7 +34,7 @@ Examples:
 
 TCP and UDP of the public port must both be reachable. Every flag can stand in the
 configuration file and in the environment: handlers = 2, DARKTOWER_HANDLERS=2.")]
-pub struct Args {
+pub(crate) struct Args {
     /// Folder for the database, keys and the certificate
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,

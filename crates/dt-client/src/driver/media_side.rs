@@ -13,6 +13,7 @@ use tokio::{
     sync::{Mutex, mpsc, watch},
     task::JoinSet,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Dial, HandlerEndpoint, Secret,
@@ -43,6 +44,7 @@ pub(super) struct MediaSide<D: Dial> {
     publishers: watch::Sender<Vec<Arc<Shared>>>,
     handlers: HashMap<HandlerId, Handler<D>>,
     tasks: JoinSet<()>,
+    over: CancellationToken,
 }
 
 impl<D: Dial> MediaSide<D> {
@@ -62,6 +64,7 @@ impl<D: Dial> MediaSide<D> {
             publishers: watch::Sender::new(Vec::new()),
             handlers: HashMap::new(),
             tasks: JoinSet::new(),
+            over: CancellationToken::new(),
         }
     }
 
@@ -83,6 +86,7 @@ impl<D: Dial> MediaSide<D> {
             outlet,
             key_frames: Arc::clone(&self.key_frames),
             publishers: self.publishers.subscribe(),
+            over: self.over.clone(),
         };
         self.tasks.spawn(context.run(rand::random()));
         self.handlers.insert(
@@ -96,6 +100,12 @@ impl<D: Dial> MediaSide<D> {
         for publisher in publishers {
             self.add_lane(publisher, id);
         }
+    }
+
+    /// Closes all sessions and waits until the handlers know.
+    pub(super) async fn end(&mut self) {
+        self.over.cancel();
+        while self.tasks.join_next().await.is_some() {}
     }
 
     pub(super) fn give_token(&mut self, handler: HandlerId, token: Secret) {

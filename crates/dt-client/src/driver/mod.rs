@@ -46,7 +46,10 @@ const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// What the application asks for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Publish(Publication, oneshot::Sender<Result<Publisher, RequestError>>),
+    Publish(
+        Publication,
+        oneshot::Sender<Result<Publisher, RequestError>>,
+    ),
     Request(Box<Body>, oneshot::Sender<Result<(), RequestError>>),
     Muted(StreamId, bool),
     Layout(Layout),
@@ -205,7 +208,8 @@ impl<D: Dial> Driver<D> {
         for publisher in &self.publishers {
             publisher.end();
         }
-        let closing = async { while self.sessions.join_next().await.is_some() {} };
+        let signaling = async { while self.sessions.join_next().await.is_some() {} };
+        let closing = async { tokio::join!(signaling, self.media.end()) };
         // What has not closed by then is dropped, which closes it without a word.
         let _ = timeout(CLOSE_MAX, closing).await;
     }
@@ -304,7 +308,10 @@ impl<D: Dial> Driver<D> {
         };
         match credential {
             Credential::JoinToken => {
-                self.access.join_token.reveal().clone_into(&mut request.join_token);
+                self.access
+                    .join_token
+                    .reveal()
+                    .clone_into(&mut request.join_token);
             }
             Credential::Resume(token) => {
                 request.resume_token = token.0;

@@ -22,7 +22,11 @@ impl Meeting {
     }
 
     pub(super) fn reject(&mut self, user: UserId, request_id: u64, why: Rejection, now: Time) {
-        self.send(user, ServerMessage::new(request_id, Body::Error(why.into())), now);
+        self.send(
+            user,
+            ServerMessage::new(request_id, Body::Error(why.into())),
+            now,
+        );
     }
 
     pub(super) fn push(&mut self, user: UserId, body: Body, now: Time) {
@@ -70,16 +74,27 @@ impl Meeting {
         };
         line.hold(gate, Outgoing { message, access }, now);
         seat.release(now, &mut self.out);
-        if seat.line().is_some_and(|l| l.held() > self.config.limits.held_messages_max) {
+        if seat
+            .line()
+            .is_some_and(|l| l.held() > self.config.limits.held_messages_max)
+        {
             self.doomed.insert(user);
         }
     }
 
     /// Last words to a session that was just taken from its seat, ahead of
     /// whatever waited.
-    pub(super) fn farewell(&mut self, session: SessionId, last: Option<ServerMessage>, code: CloseCode) {
+    pub(super) fn farewell(
+        &mut self,
+        session: SessionId,
+        last: Option<ServerMessage>,
+        code: CloseCode,
+    ) {
         if let Some(message) = last {
-            self.out.push(Effect::Send { sessions: vec![session], message });
+            self.out.push(Effect::Send {
+                sessions: vec![session],
+                message,
+            });
         }
         self.out.push(Effect::Close { session, code });
     }
@@ -97,7 +112,11 @@ impl Meeting {
     /// A session whose answers can't be sent: the handler is silent, or too much
     /// waits for it. Whoever was never welcomed can't come back either.
     pub(super) fn fail(&mut self, user: UserId, now: Time) {
-        let Some(session) = self.roster.get(user).and_then(Seat::line).map(|line| line.session)
+        let Some(session) = self
+            .roster
+            .get(user)
+            .and_then(Seat::line)
+            .map(|line| line.session)
         else {
             return;
         };
@@ -105,7 +124,11 @@ impl Meeting {
             ErrorCode::InternalError,
             "the media handler does not answer: try again",
         );
-        let last = self.roster.get(user).and_then(Seat::line).and_then(Line::first_request);
+        let last = self
+            .roster
+            .get(user)
+            .and_then(Seat::line)
+            .and_then(Line::first_request);
         let last = last.map(|id| ServerMessage::new(id, Body::Error(error)));
         self.lose(user, now);
         self.farewell(session, last, CloseCode::Internal);

@@ -90,7 +90,9 @@ impl Meeting {
             registrations: Default::default(),
             media_sessions: Default::default(),
         };
-        let joined = ParticipantJoined { participant: Some(self.describe(&seat)) };
+        let joined = ParticipantJoined {
+            participant: Some(self.describe(&seat)),
+        };
         self.roster.insert(seat);
         self.phase = Phase::Running;
         self.push_all(Some(user), Body::ParticipantJoined(joined), now);
@@ -113,10 +115,18 @@ impl Meeting {
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<Effect>, JoinError> {
         self.admit(session)?;
-        let user = self.roster.by_resume_hash(&resume.hash).ok_or(JoinError::SeatLost)?;
-        let kept: Vec<StreamId> =
-            resume.kept_streams.iter().filter_map(|id| id.parse().ok()).collect();
-        let video_streams_max = resume.max_video_streams.map(|max| self.video_streams_max(max));
+        let user = self
+            .roster
+            .by_resume_hash(&resume.hash)
+            .ok_or(JoinError::SeatLost)?;
+        let kept: Vec<StreamId> = resume
+            .kept_streams
+            .iter()
+            .filter_map(|id| id.parse().ok())
+            .collect();
+        let video_streams_max = resume
+            .max_video_streams
+            .map(|max| self.video_streams_max(max));
         let seat = self.roster.get_mut(user).ok_or(JoinError::SeatLost)?;
         let old = std::mem::replace(
             &mut seat.connection,
@@ -126,8 +136,12 @@ impl Meeting {
         if let Some(max) = video_streams_max {
             seat.video_streams_max = max;
         }
-        let dropped: Vec<StreamId> =
-            seat.streams.iter().filter(|id| !kept.contains(id)).copied().collect();
+        let dropped: Vec<StreamId> = seat
+            .streams
+            .iter()
+            .filter(|id| !kept.contains(id))
+            .copied()
+            .collect();
         self.routes.touch_receiver(&seat.subscriber);
         self.plan_stale = true;
         if let Connection::Connected(line) = old {
@@ -162,7 +176,11 @@ impl Meeting {
 
     fn video_streams_max(&self, wish: u32) -> usize {
         let limits = &self.config.limits;
-        let wish = if wish == 0 { limits.video_streams_default } else { wish as usize };
+        let wish = if wish == 0 {
+            limits.video_streams_default
+        } else {
+            wish as usize
+        };
         wish.min(limits.video_streams_max)
     }
 
@@ -250,7 +268,10 @@ impl Meeting {
             let generation = self.counter.next();
             seat.registrations.entry(*handler).or_default().sent = generation.counter;
             command.generation = Some(generation);
-            self.out.push(Effect::Register { handler: *handler, command: command.clone() });
+            self.out.push(Effect::Register {
+                handler: *handler,
+                command: command.clone(),
+            });
         }
     }
 
@@ -278,7 +299,10 @@ impl Meeting {
     }
 
     pub(super) fn update_of(&self, user: UserId) -> ParticipantUpdated {
-        let participant = self.roster.get(user).map(|seat| seat.participant.to_string());
+        let participant = self
+            .roster
+            .get(user)
+            .map(|seat| seat.participant.to_string());
         ParticipantUpdated {
             participant_id: participant.unwrap_or_default(),
             ..ParticipantUpdated::default()
@@ -323,7 +347,10 @@ impl Meeting {
                 meeting_id: self.config.meeting.to_string(),
                 generation: Some(self.counter.next()),
             };
-            self.out.push(Effect::Unregister { handler: *handler, command });
+            self.out.push(Effect::Unregister {
+                handler: *handler,
+                command,
+            });
         }
     }
 }

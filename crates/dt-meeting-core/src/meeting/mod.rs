@@ -227,8 +227,13 @@ impl Meeting {
     ) -> Vec<Effect> {
         let user = self.roster.by_participant(participant);
         if let Some(seat) = user.and_then(|user| self.roster.get(user))
-            && seat.line().is_some_and(|line| line.waiting_since().is_some())
-            && seat.registrations.get(&handler).is_some_and(|r| r.confirmed < r.sent)
+            && seat
+                .line()
+                .is_some_and(|line| line.waiting_since().is_some())
+            && seat
+                .registrations
+                .get(&handler)
+                .is_some_and(|r| r.confirmed < r.sent)
         {
             self.doomed.insert(seat.user);
         }
@@ -248,7 +253,9 @@ impl Meeting {
         now: Time,
     ) -> Vec<Effect> {
         let audible = |user: &UserId| self.is_audible(*user);
-        let users = participants.iter().filter_map(|p| self.roster.by_participant(*p));
+        let users = participants
+            .iter()
+            .filter_map(|p| self.roster.by_participant(*p));
         let users = users.filter(audible).collect();
         if self.config.handlers.contains(&handler) {
             self.speakers.report(handler, users, now);
@@ -316,7 +323,11 @@ impl Meeting {
 
     /// Whether others could hear it speak.
     fn is_audible(&self, user: UserId) -> bool {
-        let streams = self.roster.get(user).into_iter().flat_map(|seat| &seat.streams);
+        let streams = self
+            .roster
+            .get(user)
+            .into_iter()
+            .flat_map(|seat| &seat.streams);
         let mut streams = streams.filter_map(|id| self.streams.get(*id));
         streams.any(|stream| stream.is_audio() && !stream.muted)
     }
@@ -330,10 +341,17 @@ impl Meeting {
         if !(0.0..=1.0).contains(&report.packet_loss) {
             return Err(invalid("packet_loss must be 0 to 1"));
         }
-        if !self.roster.get(user).is_some_and(|seat| seat.subscriber.receives(stream)) {
+        if !self
+            .roster
+            .get(user)
+            .is_some_and(|seat| seat.subscriber.receives(stream))
+        {
             return Err(QualityError::NotReceived.into());
         }
-        self.out.push(Effect::Quality { packet_loss: report.packet_loss, rtt_ms: report.rtt_ms });
+        self.out.push(Effect::Quality {
+            packet_loss: report.packet_loss,
+            rtt_ms: report.rtt_ms,
+        });
         Ok(Body::Ack(Ack {}))
     }
 }

@@ -33,15 +33,24 @@ impl Meeting {
         now: Time,
     ) -> Answer {
         self.require_host(user)?;
-        let target: ParticipantId =
-            request.participant_id.parse().map_err(|_| ModerationError::Invalid)?;
-        let target = self.roster.by_participant(target).ok_or(ModerationError::NoParticipant)?;
+        let target: ParticipantId = request
+            .participant_id
+            .parse()
+            .map_err(|_| ModerationError::Invalid)?;
+        let target = self
+            .roster
+            .by_participant(target)
+            .ok_or(ModerationError::NoParticipant)?;
         if target == user {
             return Err(ModerationError::Yourself.into());
         }
         if let Some(seat) = self.remove(target, LeaveReason::Kicked, now) {
             let limits = &self.config.limits;
-            self.roster.bar(seat.credential, now.plus_ms(limits.barred_ms), limits.barred_max);
+            self.roster.bar(
+                seat.credential,
+                now.plus_ms(limits.barred_ms),
+                limits.barred_max,
+            );
             self.dismiss(&seat, LeaveReason::Kicked, CloseCode::Removed);
         }
         Ok(Body::Ack(Ack {}))

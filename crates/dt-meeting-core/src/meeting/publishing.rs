@@ -34,20 +34,33 @@ impl Meeting {
             stream: Some(stream.to_wire()),
             user_id: user.0,
         };
-        self.streams.insert(stream, &seat.streams, self.config.limits.streams_per_participant)?;
+        self.streams.insert(
+            stream,
+            &seat.streams,
+            self.config.limits.streams_per_participant,
+        )?;
         seat.streams.push(id);
         self.plan_stale = true;
         self.directives_stale.insert(user);
         self.register(user);
         let body = Body::StreamPublished(published);
         self.push_all(Some(user), body.clone(), now);
-        let gate = self.roster.get(user).map(|seat| seat.gate()).unwrap_or_default();
+        let gate = self
+            .roster
+            .get(user)
+            .map(|seat| seat.gate())
+            .unwrap_or_default();
         let answer = ServerMessage::new(request_id, body);
         self.send_gated(user, answer, Access::None, gate, now);
         Ok(())
     }
 
-    pub(super) fn unpublish(&mut self, user: UserId, request: &UnpublishStream, now: Time) -> Answer {
+    pub(super) fn unpublish(
+        &mut self,
+        user: UserId,
+        request: &UnpublishStream,
+        now: Time,
+    ) -> Answer {
         let stream = self.own_stream(user, &request.stream_id)?;
         self.drop_stream(user, stream, now);
         self.register(user);
@@ -84,8 +97,14 @@ impl Meeting {
             self.directives_stale.insert(user);
             self.hush(user, now);
             self.register(user);
-            let mute = StreamMute { stream_id: id.to_string(), muted: request.muted };
-            let updated = ParticipantUpdated { mutes: vec![mute], ..self.update_of(user) };
+            let mute = StreamMute {
+                stream_id: id.to_string(),
+                muted: request.muted,
+            };
+            let updated = ParticipantUpdated {
+                mutes: vec![mute],
+                ..self.update_of(user)
+            };
             self.push_all(Some(user), Body::ParticipantUpdated(updated), now);
         }
         Ok(Body::Ack(Ack {}))
@@ -106,9 +125,14 @@ impl Meeting {
         request: &RequestMediaToken,
         now: Time,
     ) -> Result<(), MediaTokenError> {
-        let handler: HandlerId =
-            request.handler_id.parse().map_err(|_| MediaTokenError::Invalid)?;
-        let seat = self.roster.get(user).filter(|seat| seat.handlers.contains(&handler));
+        let handler: HandlerId = request
+            .handler_id
+            .parse()
+            .map_err(|_| MediaTokenError::Invalid)?;
+        let seat = self
+            .roster
+            .get(user)
+            .filter(|seat| seat.handlers.contains(&handler));
         let gate = seat.ok_or(MediaTokenError::NotYours)?.gate();
         let answer = ServerMessage::new(request_id, Body::MediaToken(MediaToken::default()));
         self.send_gated(user, answer, Access::Handler(handler), gate, now);

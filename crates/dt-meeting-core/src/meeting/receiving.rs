@@ -54,10 +54,12 @@ impl Meeting {
         now: Time,
     ) -> Answer {
         let invalid = |why| Rejection::from(SubscribeError::Invalid(why));
-        let id: StreamId =
-            request.stream_id.parse().map_err(|_| invalid("stream_id must be a UUID"))?;
-        let slot = Slot::try_from(request.slot)
-            .map_err(|_| invalid("slot must be 1 to 16777215"))?;
+        let id: StreamId = request
+            .stream_id
+            .parse()
+            .map_err(|_| invalid("stream_id must be a UUID"))?;
+        let slot =
+            Slot::try_from(request.slot).map_err(|_| invalid("slot must be 1 to 16777215"))?;
         let is_video = |id| self.streams.get(id).is_some_and(|s| !s.is_audio());
         if self.streams.get(id).is_none() {
             return Err(SubscribeError::NoStream.into());
@@ -67,7 +69,8 @@ impl Meeting {
             if is_video(id) && seat.subscriber.subscribed_of(is_video, id) >= videos_max {
                 return Err(SubscribeError::TooMany(videos_max).into());
             }
-            seat.subscriber.subscribe_stream(id, slot, self.config.limits.overrides_max)?;
+            seat.subscriber
+                .subscribe_stream(id, slot, self.config.limits.overrides_max)?;
         }
         self.plan_and_push(user, now);
         Ok(Body::SubscriptionAck(SubscriptionAck {
@@ -108,9 +111,15 @@ impl Meeting {
         now: Time,
     ) -> Answer {
         let invalid = |why| Rejection::from(KeyframeError::Invalid(why));
-        let id: StreamId =
-            request.stream_id.parse().map_err(|_| invalid("stream_id must be a UUID"))?;
-        if !self.roster.get(user).is_some_and(|seat| seat.subscriber.receives(id)) {
+        let id: StreamId = request
+            .stream_id
+            .parse()
+            .map_err(|_| invalid("stream_id must be a UUID"))?;
+        if !self
+            .roster
+            .get(user)
+            .is_some_and(|seat| seat.subscriber.receives(id))
+        {
             return Err(KeyframeError::NotReceived.into());
         }
         let interval_ms = self.config.limits.keyframe_interval_ms;

@@ -53,7 +53,9 @@ impl Meeting {
 
     pub(super) fn speakers_message(&self, users: &[UserId]) -> ActiveSpeakers {
         let seats = users.iter().filter_map(|user| self.roster.get(*user));
-        ActiveSpeakers { participant_ids: seats.map(|s| s.participant.to_string()).collect() }
+        ActiveSpeakers {
+            participant_ids: seats.map(|s| s.participant.to_string()).collect(),
+        }
     }
 
     fn candidates(&self) -> Vec<Candidate> {
@@ -89,7 +91,10 @@ impl Meeting {
         let Some(seat) = self.roster.get_mut(user) else {
             return false;
         };
-        let Some(change) = seat.subscriber.plan(user, candidates, seat.video_streams_max) else {
+        let Some(change) = seat
+            .subscriber
+            .plan(user, candidates, seat.video_streams_max)
+        else {
             return false;
         };
         self.routes.reassign(user, &seat.subscriber, &change.lost);
@@ -162,6 +167,8 @@ impl Meeting {
                 max_bitrate: 0,
             })
         });
-        SendDirective { encodings: encodings.collect() }
+        SendDirective {
+            encodings: encodings.collect(),
+        }
     }
 }

@@ -26,12 +26,18 @@ impl Meeting {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
         let limits = &self.config.limits;
-        let seats = self.roster.iter().flat_map(|seat| self.due(seat)).map(|(at, _)| at);
+        let seats = self
+            .roster
+            .iter()
+            .flat_map(|seat| self.due(seat))
+            .map(|(at, _)| at);
         let empty = match self.phase {
             Phase::Empty { since } => Some(since.plus_ms(limits.empty_kept_ms)),
             Phase::Running | Phase::Idle | Phase::Over => None,
         };
-        let speakers = self.speakers.next_timeout(limits.speakers_interval_ms, limits.promotion_ms);
+        let speakers = self
+            .speakers
+            .next_timeout(limits.speakers_interval_ms, limits.promotion_ms);
         seats.chain(empty).chain(speakers).min()
     }
 
@@ -46,7 +52,11 @@ impl Meeting {
         for (user, _, due) in due {
             match due {
                 Due::Silence => {
-                    let session = self.roster.get(user).and_then(Seat::line).map(|l| l.session);
+                    let session = self
+                        .roster
+                        .get(user)
+                        .and_then(Seat::line)
+                        .map(|l| l.session);
                     self.lose(user, now);
                     if let Some(session) = session {
                         self.farewell(session, None, CloseCode::Graceful);
@@ -72,7 +82,8 @@ impl Meeting {
         let (silence, registration, kept) = match &seat.connection {
             Connection::Connected(line) => (
                 Some(line.heard_at.plus_ms(limits.silence_ms)),
-                line.waiting_since().map(|at| at.plus_ms(limits.registration_ms)),
+                line.waiting_since()
+                    .map(|at| at.plus_ms(limits.registration_ms)),
                 None,
             ),
             Connection::Disconnected { since } => {

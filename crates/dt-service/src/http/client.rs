@@ -91,16 +91,6 @@ impl TrustedProxies {
         Some(self.resolve(peer.ip().to_canonical(), request.headers()))
     }
 
-    /// Whether the request came through a trusted proxy, so that its
-    /// `X-Forwarded-*` headers count.
-    #[must_use]
-    pub fn is_proxied<B>(&self, request: &Request<B>) -> bool {
-        request
-            .extensions()
-            .get::<ConnectInfo<SocketAddr>>()
-            .is_some_and(|ConnectInfo(peer)| self.contains(peer.ip().to_canonical()))
-    }
-
     /// Walks the chain of proxies from the nearest on, and takes the first
     /// address that no trusted proxy has.
     fn resolve(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {

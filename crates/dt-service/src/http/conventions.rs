@@ -148,6 +148,8 @@ async fn web_headers(mut response: Response) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use axum::{
         body::{Body, to_bytes},
         routing::{get, post},
@@ -164,7 +166,7 @@ mod tests {
             panic!("a bug")
         }
         api(Router::new()
-            .route("/echo", post(|Json(body): Json<Vec<u32>>| async move { axum::Json(body) }))
+            .route("/echo", post(|Json(body): Json<BTreeMap<String, u32>>| async move { axum::Json(body) }))
             .route("/bug", get(bug)))
     }
 
@@ -191,7 +193,9 @@ mod tests {
             (get("/nowhere"), 404, "NOT_FOUND"),
             (get("/echo"), 405, "INVALID_REQUEST"),
             (post_json("{"), 400, "INVALID_REQUEST"),
-            (post_json("[\"a\"]"), 400, "INVALID_REQUEST"),
+            (post_json("[]"), 400, "INVALID_REQUEST"),
+            (post_json(""), 400, "INVALID_REQUEST"),
+            (post_json("{\"a\":\"b\"}"), 400, "INVALID_REQUEST"),
             (no_type, 415, "INVALID_REQUEST"),
             (post_json(vec![b' '; BODY_BYTES_MAX + 1]), 413, "INVALID_REQUEST"),
             (get("/bug"), 500, "INTERNAL_ERROR"),

@@ -9,10 +9,21 @@ use serde::de::DeserializeOwned;
 
 use super::ApiError;
 
-/// A JSON body.
-#[derive(Debug, Clone, Copy, Default, FromRequest)]
-#[from_request(via(axum::Json), rejection(ApiError))]
+/// A JSON body, which must be an object: what our requests are. (An array of
+/// the fields' values would be read as a structure too.)
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        match read(request, state).await? {
+            Some(value) => Ok(Self(value)),
+            None => Err(ApiError::invalid_request("a JSON object is expected")),
+        }
+    }
+}
 
 /// Parameters after the `?`.
 #[derive(Debug, Clone, Copy, Default, FromRequestParts)]
@@ -37,20 +48,32 @@ where
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let is_json = request.headers().get(header::CONTENT_TYPE).is_some_and(|value| {
-            let kind = value.as_bytes();
-            let kind = kind.split(|b| *b == b';').next().unwrap_or(kind).trim_ascii();
-            kind.eq_ignore_ascii_case(b"application/json")
-        });
-        let body = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| ApiError::from_status(rejection.status()))?;
-        if body.is_empty() {
-            return Ok(Self(T::default()));
-        }
-        if !is_json {
-            return Err(ApiError::from_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-        }
-        Ok(Self(axum::Json::from_bytes(&body)?.0))
+        Ok(Self(read(request, state).await?.unwrap_or_default()))
     }
+}
+
+/// The body's object; `None` if there is no body.
+async fn read<T, S>(request: Request, state: &S) -> Result<Option<T>, ApiError>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    let is_json = request.headers().get(header::CONTENT_TYPE).is_some_and(|value| {
+        let kind = value.as_bytes();
+        let kind = kind.split(|b| *b == b';').next().unwrap_or(kind).trim_ascii();
+        kind.eq_ignore_ascii_case(b"application/json")
+    });
+    let body = Bytes::from_request(request, state)
+        .await
+        .map_err(|rejection| ApiError::from_status(rejection.status()))?;
+    if body.is_empty() {
+        return Ok(None);
+    }
+    if !is_json {
+        return Err(ApiError::from_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(ApiError::invalid_request("the body must be a JSON object"));
+    }
+    Ok(Some(axum::Json::from_bytes(&body)?.0))
 }

@@ -68,9 +68,7 @@ impl Trust {
             Self::SystemRoots => {
                 let mut roots = RootCertStore::empty();
                 // Some systems hold roots that nobody can read; the rest counts.
-                roots.add_parsable_certificates(
-                    rustls_native_certs::load_native_certs().certs,
-                );
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
                 builder.with_root_certificates(roots).with_no_client_auth()
             }
         };

@@ -2,7 +2,7 @@
 
 use dt_ids::{AccountId, MeetingCode, MeetingId};
 use dt_service::http::{ApiError, Caller};
-use dt_store::{MeetingKey, MeetingRecord};
+use dt_store::{MeetingKey, MeetingRecord, keys};
 use dt_token::{AccessClaims, Component, Operation, Role};
 use time::OffsetDateTime;
 
@@ -34,7 +34,17 @@ impl GlobalController {
     pub(crate) async fn find(&self, name: &str) -> Result<MeetingRecord, Failure> {
         let key = key(name)?;
         let meeting = self.deps.database.meeting(key).await?;
-        meeting.ok_or_else(|| ApiError::meeting_not_found("there is no such meeting").into())
+        let mut meeting =
+            meeting.ok_or_else(|| ApiError::meeting_not_found("there is no such meeting"))?;
+        // Ended from inside by its host: its controller said so in the state
+        // store, and from now on the database knows as well.
+        let ended = keys::meeting_ended(meeting.id);
+        if meeting.ended_at.is_none() && self.deps.state.get(&ended).await?.is_some() {
+            let now = OffsetDateTime::now_utc();
+            self.deps.database.end_meeting(meeting.id, now).await?;
+            meeting.ended_at = Some(now);
+        }
+        Ok(meeting)
     }
 
     /// The meeting named in a path, if people may still join it.

@@ -104,7 +104,11 @@ impl Drop for Queue {
 
 pub(super) fn start(inner: &Arc<Inner>, link: Arc<Link>, meeting: Handle) -> Queue {
     let shared = Arc::new(Shared::default());
-    let worker = Worker { shared: Arc::clone(&shared), link: Arc::clone(&link), meeting };
+    let worker = Worker {
+        shared: Arc::clone(&shared),
+        link: Arc::clone(&link),
+        meeting,
+    };
     inner.tasks.spawn(worker.run());
     Queue { shared, link }
 }

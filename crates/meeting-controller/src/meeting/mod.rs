@@ -95,7 +95,10 @@ pub(crate) fn start(
     code: Option<MeetingCode>,
 ) {
     let (sender, inbox) = mpsc::channel(inner.config.inbox_messages_max);
-    let handle = Handle { meeting, inbox: sender };
+    let handle = Handle {
+        meeting,
+        inbox: sender,
+    };
     let (live, watcher) = watch::channel(Live::Running(0));
     let keeper = Keeper {
         meeting,

@@ -34,7 +34,15 @@ pub(crate) fn outbox(
 ) -> (Outbox, mpsc::Receiver<Outgoing>, CancellationToken) {
     let (queue, receiver) = mpsc::channel(messages_max);
     let overflow = CancellationToken::new();
-    (Outbox { queue, overflow: overflow.clone(), host }, receiver, overflow)
+    (
+        Outbox {
+            queue,
+            overflow: overflow.clone(),
+            host,
+        },
+        receiver,
+        overflow,
+    )
 }
 
 impl Outbox {

@@ -74,7 +74,10 @@ impl Task {
             if let Some(end) = self.end {
                 break end;
             }
-            let timer = self.core.next_timeout().map(|at| self.inner.clock.instant(at));
+            let timer = self
+                .core
+                .next_timeout()
+                .map(|at| self.inner.clock.instant(at));
             tokio::select! {
                 command = inbox.recv() => match command {
                     Some(command) => self.handle(command),
@@ -100,7 +103,9 @@ impl Task {
         for outbox in self.sessions.values() {
             outbox.put(Outgoing::Close(code));
         }
-        let _ = self.live.send(Live::Stopped { ended: end == End::Ended });
+        let _ = self.live.send(Live::Stopped {
+            ended: end == End::Ended,
+        });
         tracing::info!(meeting_id = %self.meeting, reason = ?end, "meeting stopped");
     }
 
@@ -112,7 +117,13 @@ impl Task {
         let now = self.now();
         let core = &mut self.core;
         let effects = match command {
-            Command::Join { session, outbox, request_id, how, reply } => {
+            Command::Join {
+                session,
+                outbox,
+                request_id,
+                how,
+                reply,
+            } => {
                 self.sessions.insert(session, outbox);
                 let mut rng = rand::rng();
                 let joined = match how {
@@ -131,9 +142,11 @@ impl Task {
                     }
                 }
             }
-            Command::Request { session, request_id, body } => {
-                core.handle_request(session, request_id, body, now)
-            }
+            Command::Request {
+                session,
+                request_id,
+                body,
+            } => core.handle_request(session, request_id, body, now),
             Command::Alive(session) => {
                 core.handle_alive(session, now);
                 return;
@@ -193,7 +206,12 @@ impl Task {
                         self.put(session, frame.clone());
                     }
                 }
-                Effect::SendWithMediaAccess { session, mut message, participant, handlers } => {
+                Effect::SendWithMediaAccess {
+                    session,
+                    mut message,
+                    participant,
+                    handlers,
+                } => {
                     self.admit(session, &mut message, participant, &handlers);
                     self.put(session, framing::encode(&message));
                 }
@@ -210,7 +228,10 @@ impl Task {
                 }
                 Effect::Route { handler, command } => self.tell(handler, ToHandler::Route(command)),
                 Effect::Live { participants } => self.count(participants),
-                Effect::Quality { packet_loss, rtt_ms } => {
+                Effect::Quality {
+                    packet_loss,
+                    rtt_ms,
+                } => {
                     metrics::histogram!("dt_receiver_packet_loss_ratio").record(packet_loss);
                     metrics::histogram!("dt_receiver_rtt_ms").record(f64::from(rtt_ms));
                 }
@@ -253,9 +274,13 @@ impl Task {
             return;
         };
         let now = self.inner.clock.unix();
-        let links = handlers.iter().filter_map(|id| self.queues.get(id)).map(|queue| &queue.link);
-        let servers: Vec<_> =
-            links.map(|link| link.admit(self.meeting, participant, &outbox.host, now)).collect();
+        let links = handlers
+            .iter()
+            .filter_map(|id| self.queues.get(id))
+            .map(|queue| &queue.link);
+        let servers: Vec<_> = links
+            .map(|link| link.admit(self.meeting, participant, &outbox.host, now))
+            .collect();
         match &mut message.body {
             Some(Body::JoinResponse(response)) => {
                 response.media_server = servers.first().cloned();
@@ -267,16 +292,14 @@ impl Task {
     }
 }
 
-fn handler_event(
-    core: &mut Meeting,
-    handler: HandlerId,
-    event: Event,
-    now: Time,
-) -> Vec<Effect> {
+fn handler_event(core: &mut Meeting, handler: HandlerId, event: Event, now: Time) -> Vec<Effect> {
     match event {
         Event::Speakers(levels) => {
-            let ids: Vec<ParticipantId> =
-                levels.participant_ids.iter().filter_map(|id| id.parse().ok()).collect();
+            let ids: Vec<ParticipantId> = levels
+                .participant_ids
+                .iter()
+                .filter_map(|id| id.parse().ok())
+                .collect();
             core.handle_speakers(handler, &ids, now)
         }
         Event::Session(state) => match state.participant_id.parse() {

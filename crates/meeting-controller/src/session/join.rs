@@ -96,7 +96,15 @@ pub(super) async fn join(
     let (reply, answer) = oneshot::channel();
     let outbox = outbox.clone();
     let session = context.id;
-    handle.send(Command::Join { session, outbox, request_id, how, reply }).await;
+    handle
+        .send(Command::Join {
+            session,
+            outbox,
+            request_id,
+            how,
+            reply,
+        })
+        .await;
     match answer.await {
         Ok(Ok(())) => Ok(handle),
         Ok(Err(error)) => Err(error.into()),
@@ -129,7 +137,11 @@ async fn check(context: &Context, request: JoinRequest) -> Result<(MeetingId, Wa
         return Err(Refused::NoToken);
     }
     let now = context.inner.clock.unix();
-    let verified = context.inner.verifier.verify::<JoinClaims>(&request.join_token, now).await;
+    let verified = context
+        .inner
+        .verifier
+        .verify::<JoinClaims>(&request.join_token, now)
+        .await;
     let claims = verified.map_err(|error| match error {
         TokenError::KeysUnavailable => Refused::KeysUnavailable,
         error => Refused::Token(error),
@@ -154,6 +166,8 @@ fn named(context: &Context, text: &str) -> Result<Option<MeetingId>, Refused> {
     }
     match text.parse::<MeetingCode>() {
         Ok(code) => Ok(context.inner.meetings.by_code(&code)),
-        Err(_) => Err(Refused::Invalid("meeting_id must be a UUID or a meeting code")),
+        Err(_) => Err(Refused::Invalid(
+            "meeting_id must be a UUID or a meeting code",
+        )),
     }
 }

@@ -40,7 +40,11 @@ struct Context {
 }
 
 pub(crate) async fn serve<S: Session>(inner: Arc<Inner>, session: S) {
-    let context = Context { id: inner.next_session(), inner, joined: OnceLock::new() };
+    let context = Context {
+        id: inner.next_session(),
+        inner,
+        joined: OnceLock::new(),
+    };
     let stop = context.inner.stop.clone();
     tokio::select! {
         () = control(&context, &session) => {}

@@ -17,7 +17,11 @@ const UNIT: u64 = 60_000;
 
 impl Bucket {
     pub(super) fn new(per_minute: u32, now: Instant) -> Self {
-        Self { per_minute, level: u64::from(per_minute) * UNIT, filled_at: now }
+        Self {
+            per_minute,
+            level: u64::from(per_minute) * UNIT,
+            filled_at: now,
+        }
     }
 
     /// Takes one message; or says after how many milliseconds there is one.
@@ -27,7 +31,10 @@ impl Bucket {
         self.filled_at += Duration::from_millis(passed_ms);
         let rate = u64::from(self.per_minute);
         // `rate` messages a minute are `rate` units a millisecond.
-        self.level = self.level.saturating_add(passed_ms.saturating_mul(rate)).min(rate * UNIT);
+        self.level = self
+            .level
+            .saturating_add(passed_ms.saturating_mul(rate))
+            .min(rate * UNIT);
         if self.level >= UNIT {
             self.level -= UNIT;
             return Ok(());

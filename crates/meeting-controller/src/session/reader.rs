@@ -57,7 +57,11 @@ impl<'a> Reader<'a> {
                 match timeout_at(deadline, read).await {
                     Ok(chunk) => chunk,
                     Err(_) => {
-                        self.error(0, ErrorCode::InvalidRequest, "the first message came too late");
+                        self.error(
+                            0,
+                            ErrorCode::InvalidRequest,
+                            "the first message came too late",
+                        );
                         return CloseCode::Protocol;
                     }
                 }
@@ -108,13 +112,24 @@ impl<'a> Reader<'a> {
         }
         if let Some(meeting) = self.context.joined.get() {
             let session = self.context.id;
-            if !meeting.send(Command::Request { session, request_id, body }).await {
+            if !meeting
+                .send(Command::Request {
+                    session,
+                    request_id,
+                    body,
+                })
+                .await
+            {
                 return Err(CloseCode::Graceful);
             }
             return Ok(());
         }
         let client_message::Body::JoinRequest(request) = body else {
-            self.error(request_id, ErrorCode::InvalidRequest, "the first message must be JoinRequest");
+            self.error(
+                request_id,
+                ErrorCode::InvalidRequest,
+                "the first message must be JoinRequest",
+            );
             return Err(CloseCode::Protocol);
         };
         match join::join(self.context, &self.outbox, request_id, request).await {
@@ -162,7 +177,8 @@ impl<'a> Reader<'a> {
         if self.rtt.take(now).is_err() {
             return;
         }
-        self.outbox.put(Outgoing::Frame(framing::encode_bytes(packet)));
+        self.outbox
+            .put(Outgoing::Frame(framing::encode_bytes(packet)));
         if let Some(meeting) = self.context.joined.get()
             && now.duration_since(self.alive_at) >= ALIVE_EVERY
         {

@@ -20,7 +20,10 @@ struct Waiting {
 
 impl Warm {
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, waiting: Mutex::default() }
+        Self {
+            max,
+            waiting: Mutex::default(),
+        }
     }
 
     pub(crate) fn enter(&self) -> Place<'_> {
@@ -34,7 +37,11 @@ impl Warm {
         {
             oldest.cancel();
         }
-        Place { warm: self, number, crowded }
+        Place {
+            warm: self,
+            number,
+            crowded,
+        }
     }
 }
 

@@ -9,7 +9,9 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use dt_ids::{ControllerId, HandlerId, MeetingCode, MeetingId, StreamId};
-use dt_rpc::{HandlerDirectory, MediaHandler, MeetingController as _, Registry, RpcError, RpcResult};
+use dt_rpc::{
+    HandlerDirectory, MediaHandler, MeetingController as _, Registry, RpcError, RpcResult,
+};
 use dt_store::{Clock, MemoryState};
 use dt_token::{JoinClaims, Role, Signer, SigningKey, StaticJwks, TokenId, UnixTime, Verifier};
 use dt_transport::{
@@ -70,15 +72,26 @@ impl Recorder {
     }
 
     pub(crate) async fn tell(&self, meeting: MeetingId, event: handler_event::Event) {
-        let listener = self.listener.lock().unwrap().clone().expect("a controller listens");
-        let event = HandlerEvent { meeting_id: meeting.to_string(), event: Some(event) };
+        let listener = self
+            .listener
+            .lock()
+            .unwrap()
+            .clone()
+            .expect("a controller listens");
+        let event = HandlerEvent {
+            meeting_id: meeting.to_string(),
+            event: Some(event),
+        };
         listener.send(event).await.unwrap();
     }
 
     /// Who gets this stream.
     pub(crate) fn receivers(&self, stream: &str) -> Vec<String> {
         let routes = self.routes.lock().unwrap();
-        let destinations = routes.get(stream).map(|r| r.destinations.clone()).unwrap_or_default();
+        let destinations = routes
+            .get(stream)
+            .map(|r| r.destinations.clone())
+            .unwrap_or_default();
         destinations.into_iter().map(|d| d.participant_id).collect()
     }
 }
@@ -105,8 +118,14 @@ impl MediaHandler for Recorder {
         request: RegisterParticipant,
     ) -> RpcResult<RegisterParticipantResponse> {
         let mut answers = self.answers.subscribe();
-        answers.wait_for(|answers| *answers).await.map_err(|e| RpcError::Internal(e.to_string()))?;
-        self.registered.lock().unwrap().insert(request.participant_id.clone(), request);
+        answers
+            .wait_for(|answers| *answers)
+            .await
+            .map_err(|e| RpcError::Internal(e.to_string()))?;
+        self.registered
+            .lock()
+            .unwrap()
+            .insert(request.participant_id.clone(), request);
         Ok(RegisterParticipantResponse::default())
     }
 
@@ -114,14 +133,23 @@ impl MediaHandler for Recorder {
         &self,
         request: UnregisterParticipant,
     ) -> RpcResult<UnregisterParticipantResponse> {
-        self.registered.lock().unwrap().remove(&request.participant_id);
-        self.unregistered.lock().unwrap().push(request.participant_id);
+        self.registered
+            .lock()
+            .unwrap()
+            .remove(&request.participant_id);
+        self.unregistered
+            .lock()
+            .unwrap()
+            .push(request.participant_id);
         Ok(UnregisterParticipantResponse::default())
     }
 
     async fn route_media(&self, request: RouteMediaCommand) -> RpcResult<RouteMediaResponse> {
         let applied = request.generation;
-        self.routes.lock().unwrap().insert(request.source_stream_id.clone(), request);
+        self.routes
+            .lock()
+            .unwrap()
+            .insert(request.source_stream_id.clone(), request);
         Ok(RouteMediaResponse { applied })
     }
 
@@ -164,7 +192,9 @@ impl Registry for Register {
         request: ControllerHeartbeat,
     ) -> RpcResult<ControllerHeartbeatResponse> {
         self.heartbeats.lock().unwrap().push(request);
-        Ok(ControllerHeartbeatResponse { unknown: *self.forgetful.lock().unwrap() })
+        Ok(ControllerHeartbeatResponse {
+            unknown: *self.forgetful.lock().unwrap(),
+        })
     }
 
     async fn register_media_handler(
@@ -206,7 +236,10 @@ impl Bench {
         let state = Arc::new(MemoryState::with_clock(Arc::new(Virtual(Instant::now()))));
         let key = SigningKey::random();
         let keys = StaticJwks([key.public()].into_iter().collect());
-        let endpoint = Endpoint { url: "https://*:8443/mc".into(), ..Endpoint::default() };
+        let endpoint = Endpoint {
+            url: "https://*:8443/mc".into(),
+            ..Endpoint::default()
+        };
         let mut config = Config::new(ControllerId::random(), endpoint);
         change(&mut config);
         let controller = MeetingController::start(
@@ -262,14 +295,26 @@ impl Bench {
         let now = UnixTime::from(SystemTime::now());
         let expires_at = UnixTime(now.as_secs() + lifetime_s);
         let id = TokenId::random();
-        let claims = JoinClaims { id, meeting_id, role, account: None, expires_at };
+        let claims = JoinClaims {
+            id,
+            meeting_id,
+            role,
+            account: None,
+            expires_at,
+        };
         self.signer.sign(&claims, now)
     }
 
     /// A session without a stream yet.
     pub(crate) fn session(&self) -> MemorySession {
-        let info = SessionInfo { authority_host: "meet.example".into(), ..SessionInfo::default() };
-        let (ours, theirs) = memory::pair(memory::Config { info, ..memory::Config::default() });
+        let info = SessionInfo {
+            authority_host: "meet.example".into(),
+            ..SessionInfo::default()
+        };
+        let (ours, theirs) = memory::pair(memory::Config {
+            info,
+            ..memory::Config::default()
+        });
         let controller = Arc::clone(&self.controller);
         tokio::spawn(async move { controller.serve(theirs).await });
         ours
@@ -279,7 +324,13 @@ impl Bench {
     pub(crate) async fn connect(&self) -> Client {
         let session = self.session();
         let (send, recv) = session.open_bi().await.unwrap();
-        Client { session, send, recv, decoder: Decoder::default(), last_request: 0 }
+        Client {
+            session,
+            send,
+            recv,
+            decoder: Decoder::default(),
+            last_request: 0,
+        }
     }
 
     pub(crate) fn join_request(&self, name: &str, role: Role) -> JoinRequest {
@@ -300,7 +351,11 @@ impl Bench {
 
     pub(crate) async fn live(&self) -> Option<u32> {
         use dt_store::{StateStore as _, keys};
-        let bytes = self.state.get(&keys::meeting_live(self.meeting)).await.unwrap()?;
+        let bytes = self
+            .state
+            .get(&keys::meeting_live(self.meeting))
+            .await
+            .unwrap()?;
         keys::MeetingLive::from_bytes(&bytes).map(|live| live.participant_count)
     }
 }
@@ -391,14 +446,22 @@ impl Client {
 
     pub(crate) async fn publish(&mut self, kind: StreamType, number: u32) -> String {
         let stream_id = StreamId::random().to_string();
-        match self.ask(Request::PublishStream(stream(&stream_id, kind, number))).await {
+        match self
+            .ask(Request::PublishStream(stream(&stream_id, kind, number)))
+            .await
+        {
             Body::StreamPublished(_) => stream_id,
             other => panic!("not published: {other:?}"),
         }
     }
 
     pub(crate) async fn subscribe(&mut self) -> dt_wire::v1::StreamAssignments {
-        match self.ask(Request::SubscribeLayout(SubscribeLayout { layout: Some(grid()) })).await {
+        match self
+            .ask(Request::SubscribeLayout(SubscribeLayout {
+                layout: Some(grid()),
+            }))
+            .await
+        {
             Body::StreamAssignments(assignments) => assignments,
             other => panic!("not subscribed: {other:?}"),
         }
@@ -407,7 +470,10 @@ impl Client {
     /// Reads until the session is closed; the code it was closed with.
     pub(crate) async fn close_code(&mut self) -> u32 {
         while self.message().await.is_some() {}
-        match timeout(PATIENCE, self.session.closed()).await.expect("it is closed") {
+        match timeout(PATIENCE, self.session.closed())
+            .await
+            .expect("it is closed")
+        {
             SessionError::ClosedByPeer { code, .. } => code,
             other => panic!("{other}"),
         }
@@ -415,11 +481,18 @@ impl Client {
 }
 
 pub(crate) fn stream(id: &str, kind: StreamType, number: u32) -> PublishStream {
-    let codec = if kind == StreamType::Audio { "opus" } else { "vp08" };
+    let codec = if kind == StreamType::Audio {
+        "opus"
+    } else {
+        "vp08"
+    };
     PublishStream {
         stream_id: id.into(),
         stream_type: kind.into(),
-        metadata: Some(StreamMetadata { codec: codec.into(), ..StreamMetadata::default() }),
+        metadata: Some(StreamMetadata {
+            codec: codec.into(),
+            ..StreamMetadata::default()
+        }),
         stream_number: number,
         ..PublishStream::default()
     }
@@ -427,7 +500,10 @@ pub(crate) fn stream(id: &str, kind: StreamType, number: u32) -> PublishStream {
 
 pub(crate) fn grid() -> Layout {
     Layout {
-        kind: Some(Kind::Grid(GridLayout { rows: 2, columns: 2 })),
+        kind: Some(Kind::Grid(GridLayout {
+            rows: 2,
+            columns: 2,
+        })),
         video_slots: vec![1, 2, 3, 4],
         audio_slots: vec![11, 12, 13],
         ..Layout::default()

@@ -9,8 +9,8 @@ use dt_transport::{SendStream as _, Session as _};
 use dt_wire::{
     framing,
     v1::{
-        ClientMessage, ErrorCode, Heartbeat, JoinRequest, StreamType, client_message::Body as Request,
-        server_message::Body,
+        ClientMessage, ErrorCode, Heartbeat, JoinRequest, StreamType,
+        client_message::Body as Request, server_message::Body,
     },
 };
 use prost::Message as _;
@@ -27,13 +27,19 @@ impl Bystander {
     }
 
     async fn is_served(&mut self) {
-        assert!(matches!(self.0.ask(Request::Heartbeat(Heartbeat {})).await, Body::Ack(_)));
+        assert!(matches!(
+            self.0.ask(Request::Heartbeat(Heartbeat {})).await,
+            Body::Ack(_)
+        ));
     }
 }
 
 async fn error_then_close(client: &mut Client) -> (ErrorCode, u32) {
     loop {
-        let (_, body) = client.message().await.expect("an error comes before the close");
+        let (_, body) = client
+            .message()
+            .await
+            .expect("an error comes before the close");
         if let Body::Error(error) = body {
             return (code(&error), client.close_code().await);
         }
@@ -54,10 +60,16 @@ async fn whoever_breaks_the_protocol_is_told_and_closed() {
     for bytes in [garbage, oversize, just_too_long, long_rtt, newer] {
         let mut eve = bench.connect().await;
         eve.write(bytes.clone()).await;
-        assert_eq!(error_then_close(&mut eve).await, (ErrorCode::InvalidRequest, 1));
+        assert_eq!(
+            error_then_close(&mut eve).await,
+            (ErrorCode::InvalidRequest, 1)
+        );
         let (mut eve, _) = bench.join("Eve", Role::Guest).await;
         eve.write(bytes).await;
-        assert_eq!(error_then_close(&mut eve).await, (ErrorCode::InvalidRequest, 1));
+        assert_eq!(
+            error_then_close(&mut eve).await,
+            (ErrorCode::InvalidRequest, 1)
+        );
         bystander.is_served().await;
     }
 }
@@ -79,12 +91,22 @@ async fn the_first_message_must_be_a_join_and_come_in_three_seconds() {
     let bench = Bench::new().await;
     let mut eve = bench.connect().await;
     eve.send(Request::Heartbeat(Heartbeat {})).await;
-    assert_eq!(error_then_close(&mut eve).await, (ErrorCode::InvalidRequest, 1));
+    assert_eq!(
+        error_then_close(&mut eve).await,
+        (ErrorCode::InvalidRequest, 1)
+    );
     let mut slow = bench.connect().await;
     slow.write(Bytes::from_static(&[0, 0])).await;
     sleep(Duration::from_millis(2900)).await;
-    assert!(timeout(Duration::from_millis(10), slow.session.closed()).await.is_err());
-    assert_eq!(error_then_close(&mut slow).await, (ErrorCode::InvalidRequest, 1));
+    assert!(
+        timeout(Duration::from_millis(10), slow.session.closed())
+            .await
+            .is_err()
+    );
+    assert_eq!(
+        error_then_close(&mut slow).await,
+        (ErrorCode::InvalidRequest, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,8 +114,16 @@ async fn a_session_may_wait_five_minutes_for_its_stream() {
     let bench = Bench::new().await;
     let session = bench.session();
     // The path itself is kept alive by the transport.
-    assert!(timeout(Duration::from_secs(299), session.closed()).await.is_err());
-    assert!(timeout(Duration::from_secs(2), session.closed()).await.is_ok());
+    assert!(
+        timeout(Duration::from_secs(299), session.closed())
+            .await
+            .is_err()
+    );
+    assert!(
+        timeout(Duration::from_secs(2), session.closed())
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,10 +131,17 @@ async fn a_body_of_a_later_version_is_refused_and_the_session_kept() {
     let bench = Bench::new().await;
     let (mut ana, _) = bench.join("Ana", Role::Host).await;
     // Field 500, length 0: no body that this version knows.
-    let mut bytes = ClientMessage { version: 1, request_id: 77, ..Default::default() }.encode_to_vec();
+    let mut bytes = ClientMessage {
+        version: 1,
+        request_id: 77,
+        ..Default::default()
+    }
+    .encode_to_vec();
     bytes.extend([0xa2, 0x1f, 0x00]);
     ana.write(framing::encode_bytes(&bytes)).await;
-    let Body::Error(error) = ana.answer(77).await else { panic!("not refused") };
+    let Body::Error(error) = ana.answer(77).await else {
+        panic!("not refused")
+    };
     assert_eq!(code(&error), ErrorCode::InvalidRequest);
     Bystander(ana).is_served().await;
 }
@@ -117,13 +154,25 @@ async fn duplicated_and_reordered_messages_do_no_harm() {
     let join = bench.join_request("Eve", Role::Guest);
     eve.join(join.clone()).await;
     let error = eve.refused(Request::JoinRequest(join)).await;
-    assert_eq!(code(&error), ErrorCode::InvalidRequest, "a second join of one session");
+    assert_eq!(
+        code(&error),
+        ErrorCode::InvalidRequest,
+        "a second join of one session"
+    );
     let id = dt_ids::StreamId::random().to_string();
-    let unpublish = dt_wire::v1::UnpublishStream { stream_id: id.clone() };
+    let unpublish = dt_wire::v1::UnpublishStream {
+        stream_id: id.clone(),
+    };
     let unpublish = Request::UnpublishStream(unpublish);
     let publish = Request::PublishStream(stream(&id, StreamType::Audio, 1));
-    assert_eq!(code(&eve.refused(unpublish.clone()).await), ErrorCode::NotFound);
-    assert!(matches!(eve.ask(publish.clone()).await, Body::StreamPublished(_)));
+    assert_eq!(
+        code(&eve.refused(unpublish.clone()).await),
+        ErrorCode::NotFound
+    );
+    assert!(matches!(
+        eve.ask(publish.clone()).await,
+        Body::StreamPublished(_)
+    ));
     assert_eq!(code(&eve.refused(publish).await), ErrorCode::Conflict);
     assert!(matches!(eve.ask(unpublish.clone()).await, Body::Ack(_)));
     assert_eq!(code(&eve.refused(unpublish).await), ErrorCode::NotFound);
@@ -161,7 +210,10 @@ async fn who_sends_too_much_is_asked_to_wait_and_kept() {
     assert!((1..=60).contains(&wait), "{wait}");
     bystander.is_served().await;
     sleep(Duration::from_millis(wait.into())).await;
-    assert!(matches!(eve.ask(Request::Heartbeat(Heartbeat {})).await, Body::Ack(_)));
+    assert!(matches!(
+        eve.ask(Request::Heartbeat(Heartbeat {})).await,
+        Body::Ack(_)
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,7 +233,10 @@ async fn a_client_that_does_not_read_is_disconnected_alone() {
     tokio::pin!(closed);
     loop {
         muted = !muted;
-        let mute = dt_wire::v1::SetMute { stream_id: microphone.clone(), muted };
+        let mute = dt_wire::v1::SetMute {
+            stream_id: microphone.clone(),
+            muted,
+        };
         tokio::select! {
             biased;
             _ = &mut closed => break,
@@ -205,13 +260,21 @@ async fn any_bytes_on_the_stream_leave_others_in_peace() {
     for round in 0..300 {
         let mut eve = bench.connect().await;
         let mut bytes = match round % 3 {
-            0 => (0..rng.random_range(0..200)).map(|_| rng.random()).collect(),
-            1 => framing::encode(&ClientMessage::new(1, Request::JoinRequest(seed.clone()))).to_vec(),
+            0 => (0..rng.random_range(0..200))
+                .map(|_| rng.random())
+                .collect(),
+            1 => {
+                framing::encode(&ClientMessage::new(1, Request::JoinRequest(seed.clone()))).to_vec()
+            }
             _ => {
                 let publish = stream("not a uuid", StreamType::VideoCamera, rng.random());
                 let mut both =
-                    framing::encode(&ClientMessage::new(1, Request::JoinRequest(seed.clone()))).to_vec();
-                both.extend(framing::encode(&ClientMessage::new(2, Request::PublishStream(publish))));
+                    framing::encode(&ClientMessage::new(1, Request::JoinRequest(seed.clone())))
+                        .to_vec();
+                both.extend(framing::encode(&ClientMessage::new(
+                    2,
+                    Request::PublishStream(publish),
+                )));
                 both
             }
         };

@@ -23,18 +23,38 @@ async fn two_people_see_each_other_come_and_go() {
     assert_eq!((welcome.user_id, welcome.resumed), (1, false));
     assert_eq!(welcome.resume_token.len(), 32);
     let me = welcome.self_.unwrap();
-    assert_eq!((me.name.as_str(), me.role), ("Ana", dt_wire::v1::Role::Host.into()));
+    assert_eq!(
+        (me.name.as_str(), me.role),
+        ("Ana", dt_wire::v1::Role::Host.into())
+    );
     assert_eq!(welcome.meeting.unwrap().display_name, "Standup");
 
     let (mut ben, welcome) = bench.join("Ben", Role::Guest).await;
     assert_eq!(welcome.existing_participants, vec![me]);
-    let joined = ana.push(|b| if let Body::ParticipantJoined(j) = b { j.participant } else { None });
+    let joined = ana.push(|b| {
+        if let Body::ParticipantJoined(j) = b {
+            j.participant
+        } else {
+            None
+        }
+    });
     let joined = joined.await;
     assert_eq!((joined.name.as_str(), joined.user_id), ("Ben", 2));
     assert_eq!(bench.controller.load(), (1, 2));
 
-    assert!(matches!(ben.ask(Request::Leave(Leave {})).await, Body::Ack(_)));
-    let left = ana.push(|b| if let Body::ParticipantLeft(l) = b { Some(l) } else { None }).await;
+    assert!(matches!(
+        ben.ask(Request::Leave(Leave {})).await,
+        Body::Ack(_)
+    ));
+    let left = ana
+        .push(|b| {
+            if let Body::ParticipantLeft(l) = b {
+                Some(l)
+            } else {
+                None
+            }
+        })
+        .await;
     assert_eq!(left.participant_id, joined.participant_id);
     assert_eq!(left.reason(), LeaveReason::Voluntary);
     assert_eq!(ben.close_code().await, 0);
@@ -52,7 +72,10 @@ async fn the_connection_token_opens_the_named_handler_for_this_participant() {
     let now = UnixTime::from(std::time::SystemTime::now());
     let claims = connection::verify(&key, &server.connection_token, handler, now).unwrap();
     assert_eq!(claims.meeting, bench.meeting);
-    assert_eq!(claims.participant, welcome.participant_id.parse::<ParticipantId>().unwrap());
+    assert_eq!(
+        claims.participant,
+        welcome.participant_id.parse::<ParticipantId>().unwrap()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,7 +91,14 @@ async fn the_welcome_waits_until_the_handler_knows_the_participant() {
     let Body::JoinResponse(welcome) = ana.answer(request_id).await else {
         panic!("not welcome");
     };
-    assert!(bench.handler.registered.lock().unwrap().contains_key(&welcome.participant_id));
+    assert!(
+        bench
+            .handler
+            .registered
+            .lock()
+            .unwrap()
+            .contains_key(&welcome.participant_id)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,7 +119,10 @@ async fn a_meeting_is_found_by_its_code_too() {
     let bench = Bench::new().await;
     let mut ana = bench.connect().await;
     let meeting_id = bench.code.to_string().to_uppercase();
-    let request = JoinRequest { meeting_id, ..bench.join_request("Ana", Role::Host) };
+    let request = JoinRequest {
+        meeting_id,
+        ..bench.join_request("Ana", Role::Host)
+    };
     ana.join(request).await;
 }
 
@@ -99,7 +132,9 @@ async fn a_full_meeting_takes_nobody_more() {
     let (_ana, _) = bench.join("Ana", Role::Host).await;
     let (mut ben, _) = bench.join("Ben", Role::Guest).await;
     let mut cem = bench.connect().await;
-    let error = cem.refused(Request::JoinRequest(bench.join_request("Cem", Role::Guest))).await;
+    let error = cem
+        .refused(Request::JoinRequest(bench.join_request("Cem", Role::Guest)))
+        .await;
     assert_eq!(code(&error), ErrorCode::CapacityExceeded);
     assert!(error.message.contains("full"));
     assert_eq!(cem.close_code().await, 3);
@@ -118,8 +153,10 @@ async fn without_a_valid_token_nobody_comes_in() {
     };
     for join_token in ["", "nonsense", &elsewhere, &forged] {
         let mut client = bench.connect().await;
-        let request =
-            JoinRequest { join_token: join_token.into(), ..bench.join_request("Eve", Role::Host) };
+        let request = JoinRequest {
+            join_token: join_token.into(),
+            ..bench.join_request("Eve", Role::Host)
+        };
         let error = client.refused(Request::JoinRequest(request)).await;
         assert_eq!(code(&error), ErrorCode::Unauthorized, "{join_token}");
         assert_eq!(client.close_code().await, 2);
@@ -163,7 +200,13 @@ async fn who_comes_back_has_the_same_seat_and_the_streams_still_sent() {
     let dropped = ben.publish(StreamType::VideoCamera, 2).await;
     ben.session.close(0, "gone");
 
-    let updated = |b| if let Body::ParticipantUpdated(u) = b { Some(u) } else { None };
+    let updated = |b| {
+        if let Body::ParticipantUpdated(u) = b {
+            Some(u)
+        } else {
+            None
+        }
+    };
     let update = ana.push(updated).await;
     assert_eq!(update.connection(), ConnectionState::Disconnected);
 
@@ -178,13 +221,28 @@ async fn who_comes_back_has_the_same_seat_and_the_streams_still_sent() {
     assert!(again.resumed);
     assert_eq!(again.participant_id, welcome.participant_id);
     assert_eq!(again.user_id, welcome.user_id);
-    let streams: Vec<_> = again.self_.unwrap().streams.into_iter().map(|s| s.stream_id).collect();
+    let streams: Vec<_> = again
+        .self_
+        .unwrap()
+        .streams
+        .into_iter()
+        .map(|s| s.stream_id)
+        .collect();
     assert_eq!(streams, vec![kept]);
 
-    let gone = |b| if let Body::StreamUnpublished(u) = b { Some(u.stream_id) } else { None };
+    let gone = |b| {
+        if let Body::StreamUnpublished(u) = b {
+            Some(u.stream_id)
+        } else {
+            None
+        }
+    };
     assert_eq!(ana.push(gone).await, dropped);
     let update = ana.push(updated).await;
-    assert_eq!((update.connection(), update.reconnected), (ConnectionState::Connected, true));
+    assert_eq!(
+        (update.connection(), update.reconnected),
+        (ConnectionState::Connected, true)
+    );
 
     // The token was good once.
     let mut thief = bench.connect().await;
@@ -212,11 +270,15 @@ async fn the_newest_session_wins_the_seat() {
 async fn requests_sent_behind_the_join_are_answered_in_order() {
     let bench = Bench::new().await;
     let mut ana = bench.connect().await;
-    let join = ana.send(Request::JoinRequest(bench.join_request("Ana", Role::Host))).await;
+    let join = ana
+        .send(Request::JoinRequest(bench.join_request("Ana", Role::Host)))
+        .await;
     let id = dt_ids::StreamId::random().to_string();
     let stream = crate::bench::stream(&id, StreamType::VideoCamera, 1);
     let publish = ana.send(Request::PublishStream(stream)).await;
-    let layout = dt_wire::v1::SubscribeLayout { layout: Some(crate::bench::grid()) };
+    let layout = dt_wire::v1::SubscribeLayout {
+        layout: Some(crate::bench::grid()),
+    };
     let subscribe = ana.send(Request::SubscribeLayout(layout)).await;
     let mut answered = Vec::new();
     while answered.len() < 3 {

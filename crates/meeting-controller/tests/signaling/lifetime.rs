@@ -18,8 +18,20 @@ async fn silence_disconnects_and_the_seat_is_kept_five_minutes() {
     let bench = Bench::new().await;
     let (mut ana, _) = bench.join("Ana", Role::Host).await;
     let (mut ben, ben_is) = bench.join("Ben", Role::Guest).await;
-    let updated = |b| if let Body::ParticipantUpdated(u) = b { Some(u) } else { None };
-    let left = |b| if let Body::ParticipantLeft(l) = b { Some(l) } else { None };
+    let updated = |b| {
+        if let Body::ParticipantUpdated(u) = b {
+            Some(u)
+        } else {
+            None
+        }
+    };
+    let left = |b| {
+        if let Body::ParticipantLeft(l) = b {
+            Some(l)
+        } else {
+            None
+        }
+    };
 
     for _ in 0..2 {
         sleep(Duration::from_secs(14)).await;
@@ -54,13 +66,25 @@ async fn rtt_packets_are_echoed_on_their_channel_and_keep_a_session_alive() {
     for second in 0..60u8 {
         let packet = [3, second, 9];
         ana.write(encode_bytes(&packet)).await;
-        assert_eq!(ana.framed().await, Some(Framed::Rtt(Bytes::copy_from_slice(&packet))));
+        assert_eq!(
+            ana.framed().await,
+            Some(Framed::Rtt(Bytes::copy_from_slice(&packet)))
+        );
         sleep(Duration::from_secs(1)).await;
     }
-    ana.session.send_datagram(Bytes::from_static(b"ping")).unwrap();
-    ana.session.send_datagram(Bytes::from_static(b"\x02media")).unwrap();
-    ana.session.send_datagram(Bytes::from_static(b"\x03rtt")).unwrap();
-    assert_eq!(ana.session.recv_datagram().await.unwrap(), Bytes::from_static(b"\x03rtt"));
+    ana.session
+        .send_datagram(Bytes::from_static(b"ping"))
+        .unwrap();
+    ana.session
+        .send_datagram(Bytes::from_static(b"\x02media"))
+        .unwrap();
+    ana.session
+        .send_datagram(Bytes::from_static(b"\x03rtt"))
+        .unwrap();
+    assert_eq!(
+        ana.session.recv_datagram().await.unwrap(),
+        Bytes::from_static(b"\x03rtt")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,10 +95,21 @@ async fn an_empty_meeting_is_forgotten_and_taken_again_when_assigned() {
     sleep(Duration::from_secs(50)).await;
     bench.assign(10).await.unwrap();
     sleep(Duration::from_secs(50)).await;
-    assert_eq!(bench.controller.load(), (1, 0), "assigned anew, it waits again");
+    assert_eq!(
+        bench.controller.load(),
+        (1, 0),
+        "assigned anew, it waits again"
+    );
     sleep(Duration::from_secs(20)).await;
     assert_eq!(bench.controller.load(), (0, 0));
-    assert_eq!(bench.state.holder(&keys::meeting_lease(bench.meeting)).await.unwrap(), None);
+    assert_eq!(
+        bench
+            .state
+            .holder(&keys::meeting_lease(bench.meeting))
+            .await
+            .unwrap(),
+        None
+    );
     bench.assign(10).await.unwrap();
     bench.join("Ana", Role::Host).await;
 }
@@ -92,10 +127,23 @@ async fn a_controller_that_lost_its_lease_stops_acting() {
 
 async fn steal_lease(bench: &Bench) {
     let name = keys::meeting_lease(bench.meeting);
-    let holder = bench.state.holder(&name).await.unwrap().expect("the lease is held");
-    let lease = Lease { name: name.clone(), owner: holder.owner, generation: holder.generation };
+    let holder = bench
+        .state
+        .holder(&name)
+        .await
+        .unwrap()
+        .expect("the lease is held");
+    let lease = Lease {
+        name: name.clone(),
+        owner: holder.owner,
+        generation: holder.generation,
+    };
     assert!(bench.state.release(&lease).await.unwrap());
-    bench.state.acquire(&name, "somebody else", Duration::from_secs(600)).await.unwrap();
+    bench
+        .state
+        .acquire(&name, "somebody else", Duration::from_secs(600))
+        .await
+        .unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,12 +151,29 @@ async fn a_lease_that_ran_out_is_claimed_again_and_the_meeting_goes_on() {
     let bench = Bench::new().await;
     let (mut ana, _) = bench.join("Ana", Role::Host).await;
     let name = keys::meeting_lease(bench.meeting);
-    let holder = bench.state.holder(&name).await.unwrap().expect("the lease is held");
-    let lease = Lease { name: name.clone(), owner: holder.owner, generation: holder.generation };
+    let holder = bench
+        .state
+        .holder(&name)
+        .await
+        .unwrap()
+        .expect("the lease is held");
+    let lease = Lease {
+        name: name.clone(),
+        owner: holder.owner,
+        generation: holder.generation,
+    };
     bench.state.release(&lease).await.unwrap();
     sleep(Duration::from_secs(6)).await;
-    assert!(matches!(ana.ask(Request::Heartbeat(Heartbeat {})).await, Body::Ack(_)));
-    let again = bench.state.holder(&name).await.unwrap().expect("the lease is held again");
+    assert!(matches!(
+        ana.ask(Request::Heartbeat(Heartbeat {})).await,
+        Body::Ack(_)
+    ));
+    let again = bench
+        .state
+        .holder(&name)
+        .await
+        .unwrap()
+        .expect("the lease is held again");
     assert!(again.generation > holder.generation);
     assert_eq!(bench.live().await, Some(1));
 }
@@ -123,7 +188,10 @@ async fn the_registry_hears_of_the_controller_and_of_its_load() {
         let heartbeats = bench.registry.heartbeats.lock().unwrap();
         assert_eq!(heartbeats.len(), 2);
         let capacity = heartbeats[1].capacity.unwrap();
-        assert_eq!((capacity.current_meetings, capacity.current_participants), (1, 1));
+        assert_eq!(
+            (capacity.current_meetings, capacity.current_participants),
+            (1, 1)
+        );
     }
     *bench.registry.forgetful.lock().unwrap() = true;
     sleep(Duration::from_secs(5)).await;
@@ -147,6 +215,13 @@ async fn a_shutdown_closes_sessions_and_gives_leases_back() {
     let stop = tokio::spawn(async move { controller.shutdown().await });
     assert_eq!(ana.close_code().await, 8);
     stop.await.unwrap();
-    assert_eq!(bench.state.holder(&keys::meeting_lease(bench.meeting)).await.unwrap(), None);
+    assert_eq!(
+        bench
+            .state
+            .holder(&keys::meeting_lease(bench.meeting))
+            .await
+            .unwrap(),
+        None
+    );
     assert!(matches!(bench.assign(10).await, Err(RpcError::Capacity(_))));
 }

@@ -21,19 +21,45 @@ async fn a_published_stream_reaches_who_asked_for_a_layout() {
     assert!(ben.subscribe().await.assignments.is_empty());
 
     let camera = ana.publish(StreamType::VideoCamera, 1).await;
-    let published = |b| if let Body::StreamPublished(p) = b { p.stream } else { None };
+    let published = |b| {
+        if let Body::StreamPublished(p) = b {
+            p.stream
+        } else {
+            None
+        }
+    };
     assert_eq!(ben.push(published).await.stream_id, camera);
-    let assignments = |b| if let Body::StreamAssignments(a) = b { Some(a) } else { None };
+    let assignments = |b| {
+        if let Body::StreamAssignments(a) = b {
+            Some(a)
+        } else {
+            None
+        }
+    };
     let assigned = ben.push(assignments).await;
     assert_eq!(assigned.generation, 1);
-    let [tile] = &assigned.assignments[..] else { panic!("{assigned:?}") };
-    assert_eq!((tile.slot, tile.stream_id.as_str(), tile.stream_number), (1, &*camera, 1));
+    let [tile] = &assigned.assignments[..] else {
+        panic!("{assigned:?}")
+    };
+    assert_eq!(
+        (tile.slot, tile.stream_id.as_str(), tile.stream_number),
+        (1, &*camera, 1)
+    );
 
-    let directive = |b| if let Body::SendDirective(d) = b { Some(d) } else { None };
+    let directive = |b| {
+        if let Body::SendDirective(d) = b {
+            Some(d)
+        } else {
+            None
+        }
+    };
     loop {
         let directive = ana.push(directive).await;
         if directive.encodings.iter().any(|e| e.active) {
-            assert_eq!(directive.encodings[0].handler_ids, vec![bench.handler.id.to_string()]);
+            assert_eq!(
+                directive.encodings[0].handler_ids,
+                vec![bench.handler.id.to_string()]
+            );
             break;
         }
     }
@@ -52,19 +78,48 @@ async fn a_muted_stream_is_neither_sent_nor_forwarded() {
     let (mut ben, _) = bench.join("Ben", Role::Guest).await;
     ben.subscribe().await;
     let microphone = ana.publish(StreamType::Audio, 1).await;
-    eventually("it is routed", || bench.handler.receivers(&microphone).len() == 1).await;
+    eventually("it is routed", || {
+        bench.handler.receivers(&microphone).len() == 1
+    })
+    .await;
 
-    let mute = |muted| Request::SetMute(SetMute { stream_id: microphone.clone(), muted });
+    let mute = |muted| {
+        Request::SetMute(SetMute {
+            stream_id: microphone.clone(),
+            muted,
+        })
+    };
     assert!(matches!(ana.ask(mute(true)).await, Body::Ack(_)));
-    let updated = |b| if let Body::ParticipantUpdated(u) = b { u.mutes.first().cloned() } else { None };
+    let updated = |b| {
+        if let Body::ParticipantUpdated(u) = b {
+            u.mutes.first().cloned()
+        } else {
+            None
+        }
+    };
     let heard = ben.push(updated).await;
-    assert_eq!((heard.stream_id.as_str(), heard.muted), (&*microphone, true));
-    let directive = |b| if let Body::SendDirective(d) = b { Some(d) } else { None };
+    assert_eq!(
+        (heard.stream_id.as_str(), heard.muted),
+        (&*microphone, true)
+    );
+    let directive = |b| {
+        if let Body::SendDirective(d) = b {
+            Some(d)
+        } else {
+            None
+        }
+    };
     while ana.push(directive).await.encodings.iter().any(|e| e.active) {}
-    eventually("it is not routed", || bench.handler.receivers(&microphone).is_empty()).await;
+    eventually("it is not routed", || {
+        bench.handler.receivers(&microphone).is_empty()
+    })
+    .await;
 
     ana.ask(mute(false)).await;
-    eventually("it is routed again", || bench.handler.receivers(&microphone).len() == 1).await;
+    eventually("it is routed again", || {
+        bench.handler.receivers(&microphone).len() == 1
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,8 +133,13 @@ async fn stream_ids_and_numbers_are_given_once() {
         let request = Request::PublishStream(stream(id, StreamType::Audio, number));
         assert_eq!(code(&client.refused(request).await), ErrorCode::Conflict);
     }
-    let request = Request::UnpublishStream(UnpublishStream { stream_id: taken.clone() });
-    assert_eq!(code(&ben.refused(request.clone()).await), ErrorCode::NotFound);
+    let request = Request::UnpublishStream(UnpublishStream {
+        stream_id: taken.clone(),
+    });
+    assert_eq!(
+        code(&ben.refused(request.clone()).await),
+        ErrorCode::NotFound
+    );
     assert!(matches!(ana.ask(request).await, Body::Ack(_)));
     let request = Request::PublishStream(stream(&taken, StreamType::Audio, 1));
     assert!(matches!(ben.ask(request).await, Body::StreamPublished(_)));
@@ -91,11 +151,25 @@ async fn speakers_that_a_handler_hears_are_told_to_everybody() {
     let (mut ana, ana_is) = bench.join("Ana", Role::Host).await;
     ana.publish(StreamType::Audio, 1).await;
     let (mut ben, _) = bench.join("Ben", Role::Guest).await;
-    let levels = SpeakerLevels { participant_ids: vec![ana_is.participant_id.clone()] };
-    bench.handler.tell(bench.meeting, Event::Speakers(levels)).await;
-    let speakers = |b| if let Body::ActiveSpeakers(s) = b { Some(s.participant_ids) } else { None };
+    let levels = SpeakerLevels {
+        participant_ids: vec![ana_is.participant_id.clone()],
+    };
+    bench
+        .handler
+        .tell(bench.meeting, Event::Speakers(levels))
+        .await;
+    let speakers = |b| {
+        if let Body::ActiveSpeakers(s) = b {
+            Some(s.participant_ids)
+        } else {
+            None
+        }
+    };
     assert_eq!(ben.push(speakers).await, vec![ana_is.participant_id]);
-    bench.handler.tell(bench.meeting, Event::Speakers(SpeakerLevels::default())).await;
+    bench
+        .handler
+        .tell(bench.meeting, Event::Speakers(SpeakerLevels::default()))
+        .await;
     assert!(ben.push(speakers).await.is_empty());
 }
 
@@ -110,10 +184,22 @@ async fn a_sender_hears_how_its_stream_arrives() {
         packet_loss: 0.25,
         ..MediaTelemetry::default()
     };
-    bench.handler.tell(bench.meeting, Event::Telemetry(report)).await;
-    let quality = |b| if let Body::StreamQualityUpdate(q) = b { Some(q) } else { None };
+    bench
+        .handler
+        .tell(bench.meeting, Event::Telemetry(report))
+        .await;
+    let quality = |b| {
+        if let Body::StreamQualityUpdate(q) = b {
+            Some(q)
+        } else {
+            None
+        }
+    };
     let quality = ana.push(quality).await;
-    assert_eq!((quality.stream_id, quality.available_bitrate), (camera, 500_000));
+    assert_eq!(
+        (quality.stream_id, quality.available_bitrate),
+        (camera, 500_000)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,14 +208,27 @@ async fn one_key_frame_request_a_second_reaches_the_sender() {
     let (mut ana, _) = bench.join("Ana", Role::Host).await;
     let camera = ana.publish(StreamType::VideoCamera, 1).await;
     let (mut ben, _) = bench.join("Ben", Role::Guest).await;
-    let request = RequestKeyframe { stream_id: camera.clone(), encoding: 0 };
+    let request = RequestKeyframe {
+        stream_id: camera.clone(),
+        encoding: 0,
+    };
     let ask = Request::RequestKeyframe(request.clone());
-    assert_eq!(code(&ben.refused(ask.clone()).await), ErrorCode::NotFound, "it is not received");
+    assert_eq!(
+        code(&ben.refused(ask.clone()).await),
+        ErrorCode::NotFound,
+        "it is not received"
+    );
     ben.subscribe().await;
     for _ in 0..5 {
         assert!(matches!(ben.ask(ask.clone()).await, Body::Ack(_)));
     }
-    let wanted = |b| if let Body::RequestKeyframe(r) = b { Some(r) } else { None };
+    let wanted = |b| {
+        if let Body::RequestKeyframe(r) = b {
+            Some(r)
+        } else {
+            None
+        }
+    };
     assert_eq!(ana.push(wanted).await, request);
     let second = tokio::time::timeout(Duration::from_millis(900), ana.push(wanted)).await;
     assert!(second.is_err(), "five requests are one");
@@ -145,7 +244,9 @@ async fn a_fresh_media_token_is_given_for_ones_own_handler_only() {
     let first = welcome.media_server.unwrap();
     let handler_id = first.handler_id.clone();
     let request = Request::RequestMediaToken(RequestMediaToken { handler_id });
-    let Body::MediaToken(token) = ana.ask(request).await else { panic!("no token") };
+    let Body::MediaToken(token) = ana.ask(request).await else {
+        panic!("no token")
+    };
     let second = token.media_server.unwrap();
     assert_eq!(second.media_handler_url, first.media_handler_url);
     assert_ne!(second.connection_token, first.connection_token);

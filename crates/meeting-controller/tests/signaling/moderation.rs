@@ -20,12 +20,28 @@ async fn a_removed_participant_is_told_and_stays_out() {
     let request = bench.join_request("Eve", Role::Guest);
     let welcome = eve.join(request.clone()).await;
     let id = welcome.participant_id;
-    let remove = Request::RemoveParticipant(RemoveParticipant { participant_id: id.clone() });
+    let remove = Request::RemoveParticipant(RemoveParticipant {
+        participant_id: id.clone(),
+    });
 
-    assert_eq!(code(&eve.refused(remove.clone()).await), ErrorCode::Forbidden);
+    assert_eq!(
+        code(&eve.refused(remove.clone()).await),
+        ErrorCode::Forbidden
+    );
     assert!(matches!(ana.ask(remove.clone()).await, Body::Ack(_)));
-    let left = eve.push(|b| if let Body::ParticipantLeft(l) = b { Some(l) } else { None }).await;
-    assert_eq!((left.participant_id.as_str(), left.reason()), (&*id, LeaveReason::Kicked));
+    let left = eve
+        .push(|b| {
+            if let Body::ParticipantLeft(l) = b {
+                Some(l)
+            } else {
+                None
+            }
+        })
+        .await;
+    assert_eq!(
+        (left.participant_id.as_str(), left.reason()),
+        (&*id, LeaveReason::Kicked)
+    );
     assert_eq!(eve.close_code().await, 6);
     eventually("her media session is closed", || {
         bench.handler.unregistered.lock().unwrap().contains(&id)
@@ -33,7 +49,10 @@ async fn a_removed_participant_is_told_and_stays_out() {
     .await;
     assert_eq!(code(&ana.refused(remove).await), ErrorCode::NotFound);
 
-    let resume = JoinRequest { resume_token: welcome.resume_token, ..request.clone() };
+    let resume = JoinRequest {
+        resume_token: welcome.resume_token,
+        ..request.clone()
+    };
     let mut back = bench.connect().await;
     let error = back.refused(Request::JoinRequest(resume)).await;
     assert_eq!(code(&error), ErrorCode::Unauthorized, "the seat is gone");
@@ -50,13 +69,23 @@ async fn the_host_ends_the_meeting_for_everybody_and_for_good() {
     let end = Request::EndMeeting(EndMeeting {});
     assert_eq!(code(&ben.refused(end.clone()).await), ErrorCode::Forbidden);
     assert!(matches!(ana.ask(end).await, Body::Ack(_)));
-    let left = ben.push(|b| if let Body::ParticipantLeft(l) = b { Some(l) } else { None }).await;
+    let left = ben
+        .push(|b| {
+            if let Body::ParticipantLeft(l) = b {
+                Some(l)
+            } else {
+                None
+            }
+        })
+        .await;
     assert_eq!(left.participant_id, ben_is.participant_id);
     assert_eq!(left.reason(), LeaveReason::MeetingEnded);
     assert_eq!((ana.close_code().await, ben.close_code().await), (7, 7));
 
     let mut late = bench.connect().await;
-    let error = late.refused(Request::JoinRequest(bench.join_request("Cem", Role::Host))).await;
+    let error = late
+        .refused(Request::JoinRequest(bench.join_request("Cem", Role::Host)))
+        .await;
     assert_eq!(code(&error), ErrorCode::NotFound);
     assert_eq!(error.message, "Meeting has ended");
     assert!(matches!(bench.assign(10).await, Err(RpcError::NotFound(_))));
@@ -68,7 +97,9 @@ async fn the_host_ends_the_meeting_for_everybody_and_for_good() {
 async fn a_meeting_ended_over_the_api_ends_here_too() {
     let bench = Bench::new().await;
     let (mut ana, _) = bench.join("Ana", Role::Host).await;
-    let request = EndMeetingCall { meeting_id: bench.meeting.to_string() };
+    let request = EndMeetingCall {
+        meeting_id: bench.meeting.to_string(),
+    };
     bench.controller.end_meeting(request).await.unwrap();
     assert_eq!(ana.close_code().await, 7);
     assert!(matches!(bench.assign(10).await, Err(RpcError::NotFound(_))));

@@ -257,6 +257,10 @@ export const english = {
       "This browser can’t hold a meeting",
       "Open the link in a current Chrome, Edge or Firefox.",
     ],
+    insecure: [
+      "This page needs a secure connection",
+      "Open the link with https:// at its beginning.",
+    ],
     unreachable: [
       "We can’t reach the server",
       "Check your network connection. Some networks block video meetings.",

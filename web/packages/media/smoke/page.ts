@@ -36,4 +36,8 @@ function stats(): Promise<unknown> {
   });
 }
 
-Object.assign(globalThis, { loopback: { start, stats } });
+function carrier(name: string): void {
+  post({ type: "carrier", carrier: name });
+}
+
+Object.assign(globalThis, { loopback: { start, stats, carrier } });

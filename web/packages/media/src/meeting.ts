@@ -49,9 +49,14 @@ export class Meeting extends Emitter<MeetingEvents> {
   };
   #participants: ReadonlyMap<string, ParticipantView> = new Map();
   #speakers: readonly string[] = [];
+  #soundBlocked = false;
   readonly #worker: Worker;
   readonly #sound: Sound;
-  readonly #muted: Record<SourceKind, boolean> = { microphone: false, camera: false, screen: false };
+  readonly #muted: Record<SourceKind, boolean> = {
+    microphone: false,
+    camera: false,
+    screen: false,
+  };
   readonly #published = new Set<SourceKind>();
   readonly #stopVideo = new Map<VideoKind, () => void>();
   readonly #watching = new Map<SourceKind, () => void>();
@@ -75,9 +80,16 @@ export class Meeting extends Emitter<MeetingEvents> {
     this.#worker.onerror = () => {
       this.#joinFailed(new JoinError("failed", "the media worker could not be started"));
     };
-    this.#sound = new Sound((message, transfer) => {
-      this.#post(message, transfer);
-    });
+    this.#sound = new Sound(
+      (message, transfer) => {
+        this.#post(message, transfer);
+      },
+      (blocked) => {
+        if (blocked === this.#soundBlocked) return;
+        this.#soundBlocked = blocked;
+        this.emit("soundBlocked", blocked);
+      },
+    );
     this.#post({ type: "init", access, resumeToken: options.resumeToken });
     globalThis.addEventListener("online", this.#onOnline);
   }
@@ -115,7 +127,9 @@ export class Meeting extends Emitter<MeetingEvents> {
     const pressedAt = performance.timeOrigin + performance.now();
     const missing = missingFeatures();
     if (missing.length > 0) {
-      return Promise.reject(new JoinError("unsupported", `this browser lacks ${missing.join(", ")}`));
+      return Promise.reject(
+        new JoinError("unsupported", `this browser lacks ${missing.join(", ")}`),
+      );
     }
     if (this.#state.phase !== "idle") {
       return Promise.reject(new JoinError("failed", "this meeting was joined before"));

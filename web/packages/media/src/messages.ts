@@ -23,7 +23,11 @@ export interface SourceInfo {
 }
 
 export type ToWorker =
-  | { readonly type: "init"; readonly access: MeetingAccess; readonly resumeToken: string | undefined }
+  | {
+      readonly type: "init";
+      readonly access: MeetingAccess;
+      readonly resumeToken: string | undefined;
+    }
   | { readonly type: "warm" }
   | { readonly type: "join"; readonly name: string; readonly pressedAt: number }
   /** The ports to the worklets, once there are any. */
@@ -31,7 +35,11 @@ export type ToWorker =
   | { readonly type: "publish"; readonly kind: SourceKind; readonly info: SourceInfo }
   | { readonly type: "unpublish"; readonly kind: SourceKind }
   /** A new track: frames come from here, or as "frame" when there is no readable. */
-  | { readonly type: "video-source"; readonly kind: VideoKind; readonly readable?: ReadableStream<VideoFrame> }
+  | {
+      readonly type: "video-source";
+      readonly kind: VideoKind;
+      readonly readable?: ReadableStream<VideoFrame>;
+    }
   | { readonly type: "video-stopped"; readonly kind: VideoKind }
   | { readonly type: "frame"; readonly kind: VideoKind; readonly frame: VideoFrame }
   | { readonly type: "mute"; readonly kind: SourceKind; readonly muted: boolean }

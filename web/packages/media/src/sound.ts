@@ -17,9 +17,16 @@ export class Sound {
   #ready: Promise<AudioWorkletNode> | undefined;
   #source: MediaStreamAudioSourceNode | undefined;
   #microphone: MediaStreamTrack | null = null;
+  #wanted = false;
+  readonly #onBlocked: (blocked: boolean) => void;
+  readonly #onGesture = () => {
+    this.#context?.resume().catch(() => undefined);
+  };
 
-  constructor(post: Post) {
+  /** `onBlocked` tells when sound is wanted and the browser waits for a gesture. */
+  constructor(post: Post, onBlocked: (blocked: boolean) => void = () => undefined) {
     this.#post = post;
+    this.#onBlocked = onBlocked;
   }
 
   /** "running" once sound is heard; browsers wait for a gesture. */
@@ -32,14 +39,19 @@ export class Sound {
     if (this.#ready !== undefined) return;
     const context = new AudioContext({ sampleRate: AUDIO_RATE, latencyHint: "interactive" });
     this.#context = context;
+    context.onstatechange = () => {
+      this.#watchGesture();
+    };
     this.#ready = this.#load(context);
     this.#ready.catch(() => undefined);
   }
 
-  /** To be called in a user's gesture. */
+  /** Best in a user's gesture; else sound begins with the next one. */
   resume(): void {
     this.prepare();
+    this.#wanted = true;
     this.#context?.resume().catch(() => undefined);
+    this.#watchGesture();
   }
 
   setMicrophone(track: MediaStreamTrack | null): void {
@@ -59,8 +71,20 @@ export class Sound {
 
   close(): void {
     this.#microphone = null;
+    this.#wanted = false;
+    this.#watchGesture();
     this.#source?.disconnect();
     this.#context?.close().catch(() => undefined);
+  }
+
+  /** A page that was reloaded into its seat has had no gesture yet. */
+  #watchGesture(): void {
+    const blocked = this.#wanted && this.#context?.state === "suspended";
+    for (const type of ["pointerdown", "keydown"] as const) {
+      if (blocked) globalThis.addEventListener(type, this.#onGesture);
+      else globalThis.removeEventListener(type, this.#onGesture);
+    }
+    this.#onBlocked(blocked);
   }
 
   async #load(context: AudioContext): Promise<AudioWorkletNode> {
@@ -96,6 +120,8 @@ export class Sound {
     if (context.state === "closed") return;
     this.#source = context.createMediaStreamSource(new MediaStream([track]));
     this.#source.connect(capture);
+    // A page that captures may play without a gesture.
+    if (this.#wanted) this.#onGesture();
   }
 }
 

@@ -13,6 +13,8 @@ type TrackProcessorConstructor = new (init: {
   maxBufferSize?: number;
 }) => TrackProcessor;
 
+const processors = new Set<TrackProcessor>();
+
 type Post = (message: ToWorker, transfer?: Transferable[]) => void;
 
 /** Begins to send the track's pictures; gives what ends it. */
@@ -21,9 +23,13 @@ export function startVideo(kind: VideoKind, track: MediaStreamTrack, post: Post)
   if (Processor !== undefined) {
     // A clone, so that it can be ended here without ending the page's preview.
     const clone = track.clone();
-    const { readable } = new Processor({ track: clone, maxBufferSize: 2 });
+    const processor = new Processor({ track: clone, maxBufferSize: 2 });
+    const { readable } = processor;
     post({ type: "video-source", kind, readable }, [readable]);
+    // Nothing else holds the processor, and with it the pictures would end.
+    processors.add(processor);
     return () => {
+      processors.delete(processor);
       clone.stop();
       post({ type: "video-stopped", kind });
     };

@@ -8,7 +8,10 @@ const BLOCK = 960;
 class Tone {
   #at = 0;
   block(length = BLOCK): Float32Array {
-    return Float32Array.from({ length }, () => Math.sin((2 * Math.PI * 440 * this.#at++) / 48_000) * 0.5);
+    return Float32Array.from(
+      { length },
+      () => Math.sin((2 * Math.PI * 440 * this.#at++) / 48_000) * 0.5,
+    );
   }
 }
 
@@ -28,7 +31,8 @@ function run(
   }
   pending.sort((a, b) => a.at - b.at);
   for (let from = 0; from < out.length; from += QUANTUM) {
-    while (pending[0] !== undefined && pending[0].at <= from / 48) buffer.push(pending.shift()?.samples ?? out);
+    while (pending[0] !== undefined && pending[0].at <= from / 48)
+      buffer.push(pending.shift()?.samples ?? out);
     buffer.pull(out.subarray(from, from + QUANTUM));
   }
   return out;
@@ -36,7 +40,8 @@ function run(
 
 function largestStep(of: Float32Array): number {
   let step = 0;
-  for (let i = 1; i < of.length; i++) step = Math.max(step, Math.abs((of[i] ?? 0) - (of[i - 1] ?? 0)));
+  for (let i = 1; i < of.length; i++)
+    step = Math.max(step, Math.abs((of[i] ?? 0) - (of[i - 1] ?? 0)));
   return step;
 }
 

@@ -11,7 +11,9 @@ import { SequenceOrder } from "../src/rules/sequence-order";
 describe("timestamps", () => {
   it("rise even when the clock stands still or goes back", () => {
     const clock = new RisingClock();
-    expect([clock.next(100), clock.next(100), clock.next(50), clock.next(200)]).toEqual([100, 101, 102, 200]);
+    expect([clock.next(100), clock.next(100), clock.next(50), clock.next(200)]).toEqual([
+      100, 101, 102, 200,
+    ]);
   });
 
   it("of sound are evenly spaced in spite of jitter, and set anew after a pause", () => {
@@ -138,7 +140,8 @@ describe("the group queue", () => {
 describe("the pacer", () => {
   it("evens out jitter and is early when there is none", () => {
     const pacer = new Pacer();
-    for (let i = 0; i < 20; i++) expect(pacer.due(i * 33, i * 33 + 10) - (i * 33 + 10)).toBeLessThan(2);
+    for (let i = 0; i < 20; i++)
+      expect(pacer.due(i * 33, i * 33 + 10) - (i * 33 + 10)).toBeLessThan(2);
     expect(pacer.due(660, 700)).toBeLessThanOrEqual(701);
     // After a late picture the next, on time one is held back a little.
     expect(pacer.due(693, 703)).toBeGreaterThan(720);
@@ -153,8 +156,14 @@ describe("the pacer", () => {
 
 describe("encoded size", () => {
   it("keeps the shape, stays in the budget and is even", () => {
-    expect(encodedSize({ width: 1280, height: 720 }, 640 * 360)).toEqual({ width: 640, height: 360 });
-    expect(encodedSize({ width: 320, height: 180 }, 640 * 360)).toEqual({ width: 320, height: 180 });
+    expect(encodedSize({ width: 1280, height: 720 }, 640 * 360)).toEqual({
+      width: 640,
+      height: 360,
+    });
+    expect(encodedSize({ width: 320, height: 180 }, 640 * 360)).toEqual({
+      width: 320,
+      height: 180,
+    });
     expect(encodedSize({ width: 641, height: 479 }, 1e9)).toEqual({ width: 642, height: 480 });
     const tall = encodedSize({ width: 720, height: 1280 }, 640 * 360);
     expect(tall).toEqual({ width: 360, height: 640 });

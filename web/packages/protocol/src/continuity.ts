@@ -19,8 +19,7 @@ export class BaseLayer {
       return "decodable";
     }
     if (this.#counter === undefined) return "waiting";
-    const expected =
-      extension.temporalLayer === 0 ? (this.#counter + 1) & 0xff : this.#counter;
+    const expected = extension.temporalLayer === 0 ? (this.#counter + 1) & 0xff : this.#counter;
     const ahead = (extension.mark - expected) & 0xff;
     if (ahead >= 128) return "late";
     if (ahead > 0) {

@@ -30,7 +30,11 @@ export interface Received<Body> {
 }
 
 /** A client's message as bytes, not framed. `requestId` 0 wants no answer. */
-export function writeClientMessage(requestId: bigint, body: ClientBody, traceparent = ""): Uint8Array {
+export function writeClientMessage(
+  requestId: bigint,
+  body: ClientBody,
+  traceparent = "",
+): Uint8Array {
   const message = create(ClientMessageSchema, {
     version: PROTOCOL_VERSION,
     requestId,
@@ -46,19 +50,25 @@ export function writeMediaClientMessage(requestId: bigint, body: MediaClientBody
   return toBinary(MediaClientMessageSchema, message);
 }
 
-/** @throws {ProtocolError} when it is malformed, of another version, or empty */
-export function readServerMessage(bytes: Uint8Array): Received<ServerBody> {
+/**
+ * Undefined for a body that only a later version knows: to be ignored.
+ * @throws {ProtocolError} when it is malformed or of another version
+ */
+export function readServerMessage(bytes: Uint8Array): Received<ServerBody> | undefined {
   const message = guard(() => fromBinary(ServerMessageSchema, bytes));
   checkVersion(message.version);
-  if (message.body.case === undefined) throw empty();
+  if (message.body.case === undefined) return undefined;
   return { requestId: message.requestId, body: message.body };
 }
 
-/** @throws {ProtocolError} when it is malformed, of another version, or empty */
-export function readMediaServerMessage(bytes: Uint8Array): Received<MediaServerBody> {
+/**
+ * Undefined for a body that only a later version knows: to be ignored.
+ * @throws {ProtocolError} when it is malformed or of another version
+ */
+export function readMediaServerMessage(bytes: Uint8Array): Received<MediaServerBody> | undefined {
   const message = guard(() => fromBinary(MediaServerMessageSchema, bytes));
   checkVersion(message.version);
-  if (message.body.case === undefined) throw empty();
+  if (message.body.case === undefined) return undefined;
   return { requestId: message.requestId, body: message.body };
 }
 
@@ -74,8 +84,4 @@ function checkVersion(version: number): void {
   if (version !== PROTOCOL_VERSION) {
     throw new ProtocolError(`protocol version ${version} is not supported`);
   }
-}
-
-function empty(): ProtocolError {
-  return new ProtocolError("the message has no body that this version knows");
 }

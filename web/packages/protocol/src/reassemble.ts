@@ -98,7 +98,8 @@ export class Reassembler {
     const index = header.extension.fragment;
     const contradicts =
       partial.firstSequence !== header.sequence - BigInt(index) ||
-      (partial.last !== undefined && (index > partial.last || (header.flags.end && index !== partial.last)));
+      (partial.last !== undefined &&
+        (index > partial.last || (header.flags.end && index !== partial.last)));
     if (contradicts || partial.bytes + payload.length > PAYLOAD_BYTES_MAX) {
       this.#drop(key);
       return undefined;

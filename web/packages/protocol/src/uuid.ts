@@ -20,5 +20,7 @@ export function uuidFromBytes(bytes: Uint8Array): string {
 /** The 16 bytes of a UUID's text, which must be one ({@link isUuid}). */
 export function uuidToBytes(text: string): Uint8Array {
   const digits = text.replaceAll("-", "");
-  return Uint8Array.from({ length: 16 }, (_, i) => Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16));
+  return Uint8Array.from({ length: 16 }, (_, i) =>
+    Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16),
+  );
 }

@@ -18,7 +18,7 @@ import {
   writeStreamHeader,
   type StreamHeader,
 } from "../src";
-import { Random, forSeeds } from "./random";
+import { type Random, forSeeds } from "./random";
 
 function valueOrOwnError(parse: () => unknown): void {
   try {
@@ -60,7 +60,7 @@ function groupBytes(payloads: readonly Uint8Array[]): Uint8Array {
 }
 
 function* pieces(of: Uint8Array, random: Random): Generator<Uint8Array> {
-  for (let at = 0; at < of.length; ) {
+  for (let at = 0; at < of.length;) {
     const size = 1 + random.below(90);
     yield of.subarray(at, at + size);
     at += size;
@@ -109,14 +109,17 @@ describe("any bytes", () => {
 describe("control streams", () => {
   it("give messages whole however they are cut", () => {
     forSeeds(100, (random) => {
-      const messages = Array.from({ length: random.below(8) }, () => random.bytes(random.below(200)));
+      const messages = Array.from({ length: random.below(8) }, () =>
+        random.bytes(random.below(200)),
+      );
       for (const message of messages) if (message[0] === 3) message[0] = 4;
       const stream = Uint8Array.from(messages.flatMap((one) => [...frame(one)]));
       const decoder = new FramingDecoder();
       const seen: Uint8Array[] = [];
       for (const piece of pieces(stream, random)) {
         decoder.push(piece);
-        for (let next = decoder.next(); next !== undefined; next = decoder.next()) seen.push(next.bytes);
+        for (let next = decoder.next(); next !== undefined; next = decoder.next())
+          seen.push(next.bytes);
       }
       expect(seen).toEqual(messages);
       expect(decoder.pendingBytes).toBe(0);
@@ -141,7 +144,9 @@ describe("control streams", () => {
 describe("groups", () => {
   it("give frames whole however they are cut", () => {
     forSeeds(100, (random) => {
-      const payloads = Array.from({ length: 1 + random.below(5) }, () => random.bytes(random.below(300)));
+      const payloads = Array.from({ length: 1 + random.below(5) }, () =>
+        random.bytes(random.below(300)),
+      );
       const parser = new GroupParser();
       const seen: Uint8Array[] = [];
       for (const piece of pieces(groupBytes(payloads), random)) {
@@ -172,7 +177,15 @@ describe("reassembly", () => {
       const payloads = Array.from({ length: 6 }, () => random.bytes(random.below(2000)));
       const datagrams = payloads.flatMap((payload, i) =>
         fragmenter.cut(
-          { frameType: "delta", timestamp: BigInt(i), discardable: false, temporalLayer: 0, mark: i, group: 0, payload },
+          {
+            frameType: "delta",
+            timestamp: BigInt(i),
+            discardable: false,
+            temporalLayer: 0,
+            mark: i,
+            group: 0,
+            payload,
+          },
           142,
         ),
       );
@@ -187,7 +200,9 @@ describe("reassembly", () => {
         // A single datagram may come twice: deduplication is above.
         if (whole !== undefined) seen.set(whole.header.timestamp, whole.payload);
       }
-      expect([...seen.keys()].sort((a, b) => Number(a - b))).toEqual(payloads.map((_, i) => BigInt(i)));
+      expect([...seen.keys()].sort((a, b) => Number(a - b))).toEqual(
+        payloads.map((_, i) => BigInt(i)),
+      );
       for (const [i, payload] of payloads.entries()) expect(seen.get(BigInt(i))).toEqual(payload);
     });
   });
@@ -220,7 +235,15 @@ describe("reassembly", () => {
 
   it("forgets unfinished frames after their time", () => {
     const cut = new Fragmenter(1n, 1, 0).cut(
-      { frameType: "key", timestamp: 1n, discardable: false, temporalLayer: 0, mark: 0, group: 0, payload: new Uint8Array(500) },
+      {
+        frameType: "key",
+        timestamp: 1n,
+        discardable: false,
+        temporalLayer: 0,
+        mark: 0,
+        group: 0,
+        payload: new Uint8Array(500),
+      },
       300,
     );
     const [first, second] = cut;

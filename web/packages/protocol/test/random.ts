@@ -34,7 +34,8 @@ export class Random {
 /** Runs `property` with many seeds; a failing one is named in the error. */
 export function forSeeds(count: number, property: (random: Random) => void): void {
   const given = env["DARKTOWER_SEED"];
-  const seeds = given === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(given)];
+  const seeds =
+    given === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(given)];
   for (const seed of seeds) {
     try {
       property(new Random(seed * 2_654_435_761));

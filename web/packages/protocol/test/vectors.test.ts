@@ -23,7 +23,11 @@ import {
   type MediaKind,
 } from "../src";
 
-const WIRE_TYPES: Record<string, FrameType> = { audio: "audio", video_key: "key", video_delta: "delta" };
+const WIRE_TYPES: Record<string, FrameType> = {
+  audio: "audio",
+  video_key: "key",
+  video_delta: "delta",
+};
 
 interface VectorExtension {
   encoding: number;
@@ -77,12 +81,13 @@ interface FragmentVectors {
   reassemble: { name: string; datagrams: string[]; frames: VectorFrame[] }[];
 }
 
-function load<T>(file: string): T {
+function load(file: string): unknown {
   const path = new URL(`../../../../proto/vectors/${file}`, import.meta.url);
-  return JSON.parse(readFileSync(path, "utf8")) as T;
+  return JSON.parse(readFileSync(path, "utf8"));
 }
 
-const bytes = (hex: string) => Uint8Array.from(hex.match(/../g) ?? [], (b) => Number.parseInt(b, 16));
+const bytes = (hex: string) =>
+  Uint8Array.from(hex.match(/../g) ?? [], (b) => Number.parseInt(b, 16));
 const hex = (of: Uint8Array) => Array.from(of, (b) => b.toString(16).padStart(2, "0")).join("");
 
 function extension(of: VectorExtension): Extension {
@@ -106,8 +111,8 @@ function common(fields: HeaderFields) {
   };
 }
 
-const headers = load<HeaderVectors>("media_headers.json");
-const fragments = load<FragmentVectors>("media_fragments.json");
+const headers = load("media_headers.json") as HeaderVectors;
+const fragments = load("media_fragments.json") as FragmentVectors;
 
 describe("media headers", () => {
   it.each(headers.stream_headers)("stream: $name", (vector) => {

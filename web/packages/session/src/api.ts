@@ -128,6 +128,8 @@ export interface MeetingEvents {
   left: { readonly participant: ParticipantView; readonly reason: LeftReason };
   /** A device track ended by itself (unplugged, permission withdrawn, sharing stopped). */
   trackEnded: SourceKind;
+  /** True: the browser plays no sound before the person touches the page. */
+  soundBlocked: boolean;
   /** To be kept for a reload; replaces the one before. */
   resumeToken: string;
 }

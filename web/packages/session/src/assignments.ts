@@ -16,6 +16,8 @@ export interface Assignment {
   readonly userId: bigint;
   readonly kind: SourceKind;
   readonly carrier: CarrierName;
+  /** FourCC of the media header, as the sender announced it. */
+  readonly codec: string;
 }
 
 export type Resolution =

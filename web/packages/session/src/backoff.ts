@@ -26,7 +26,10 @@ export class Backoff {
   next(): number {
     const attempt = this.#attempts++;
     if (attempt === 0) return this.#random() * this.#limits.spreadMs;
-    const ceiling = Math.min(this.#limits.maxMs, this.#limits.firstMs * 2 ** Math.min(attempt - 1, 20));
+    const ceiling = Math.min(
+      this.#limits.maxMs,
+      this.#limits.firstMs * 2 ** Math.min(attempt - 1, 20),
+    );
     // Half of it at least: a jitter down to zero would be no backoff.
     return ceiling * (0.5 + this.#random() / 2);
   }

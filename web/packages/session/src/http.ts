@@ -36,7 +36,10 @@ export async function createMeeting(
 }
 
 /** What a guest needs to join the meeting of this code. */
-export async function getGuestAccess(code: string, options: ApiOptions = {}): Promise<MeetingAccess> {
+export async function getGuestAccess(
+  code: string,
+  options: ApiOptions = {},
+): Promise<MeetingAccess> {
   const path = `/meetings/${encodeURIComponent(code)}/guest-token`;
   return parseAccess(await call("POST", path, options, { body: {} }));
 }

@@ -88,22 +88,27 @@ export class Roster {
           const streams = new Map(before.streams);
           for (const mute of mutes) {
             const stream = streams.get(streamId(mute.streamId));
-            if (stream !== undefined) streams.set(stream.streamId, { ...stream, muted: mute.muted });
+            if (stream !== undefined)
+              streams.set(stream.streamId, { ...stream, muted: mute.muted });
           }
           return {
             ...before,
             streams,
             connected:
-              connection === undefined ? before.connected : connection !== ConnectionState.DISCONNECTED,
+              connection === undefined
+                ? before.connected
+                : connection !== ConnectionState.DISCONNECTED,
             role: role === undefined ? before.role : roleOf(role),
           };
         });
       }
       case "streamPublished": {
-        const stream = body.value.stream === undefined ? undefined : streamRecord(body.value.stream);
+        const stream =
+          body.value.stream === undefined ? undefined : streamRecord(body.value.stream);
         if (stream === undefined) return undefined;
         return this.#change(body.value.participantId, (before) => {
-          if (before.streams.size >= STREAMS_MAX && !before.streams.has(stream.streamId)) return before;
+          if (before.streams.size >= STREAMS_MAX && !before.streams.has(stream.streamId))
+            return before;
           return { ...before, streams: new Map(before.streams).set(stream.streamId, stream) };
         });
       }

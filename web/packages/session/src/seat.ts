@@ -26,7 +26,12 @@ export type SeatEffect =
 type State =
   | { readonly name: "idle" }
   | { readonly name: "opening"; readonly attempt: number; readonly until: number }
-  | { readonly name: "joining"; readonly attempt: number; readonly until: number; readonly resuming: boolean }
+  | {
+      readonly name: "joining";
+      readonly attempt: number;
+      readonly until: number;
+      readonly resuming: boolean;
+    }
   | {
       readonly name: "joined";
       readonly attempt: number;
@@ -34,7 +39,12 @@ type State =
       nextHeartbeat: number;
     }
   | { readonly name: "waiting"; readonly until: number }
-  | { readonly name: "ended"; readonly reason: EndReason; readonly failure: JoinFailure; readonly message: string };
+  | {
+      readonly name: "ended";
+      readonly reason: EndReason;
+      readonly failure: JoinFailure;
+      readonly message: string;
+    };
 
 export type SeatPhase =
   | { readonly phase: "idle" | "connecting" | "joined" }
@@ -172,7 +182,8 @@ export class Seat {
   finish(reason: EndReason): void {
     if (this.#state.name === "ended") return;
     const attempt = this.attempt;
-    if (attempt !== undefined) this.effects.push({ type: "close", attempt, code: CloseCode.graceful });
+    if (attempt !== undefined)
+      this.effects.push({ type: "close", attempt, code: CloseCode.graceful });
     this.#state = { name: "ended", reason, failure: "failed", message: "" };
   }
 

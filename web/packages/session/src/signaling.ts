@@ -80,7 +80,11 @@ export type SignalingEvent =
   | RosterEvent
   | { readonly type: "speakers"; readonly participantIds: readonly string[] }
   | { readonly type: "directive"; readonly encodings: readonly EncodingOrder[] }
-  | { readonly type: "assignments"; readonly generation: number; readonly list: readonly Assignment[] }
+  | {
+      readonly type: "assignments";
+      readonly generation: number;
+      readonly list: readonly Assignment[];
+    }
   | { readonly type: "keyframe"; readonly streamId: StreamId }
   | { readonly type: "media-server"; readonly server: MediaServer }
   /** A request came to nothing. */
@@ -119,6 +123,9 @@ export class Signaling {
   #nextRequestId = 1n;
   #name = "";
   #layout: MeetingLayout = { rows: 3, columns: 3 };
+  /** One layout is on its way at a time: a window that is being resized asks often. */
+  #layoutRequest: bigint | undefined;
+  #sentLayout: MeetingLayout | undefined;
   #shownPhase: SeatPhase = { phase: "idle" };
 
   constructor(options: SignalingOptions) {
@@ -173,7 +180,10 @@ export class Signaling {
     if (!this.#publications.delete(id)) return;
     this.#registered.delete(id);
     if (this.#joined) {
-      this.#request({ case: "unpublishStream", value: create(UnpublishStreamSchema, { streamId: id }) });
+      this.#request({
+        case: "unpublishStream",
+        value: create(UnpublishStreamSchema, { streamId: id }),
+      });
     }
     this.#event({ type: "roster" });
   }
@@ -189,10 +199,7 @@ export class Signaling {
   setLayout(layout: MeetingLayout): void {
     if (JSON.stringify(layout) === JSON.stringify(this.#layout)) return;
     this.#layout = layout;
-    if (this.#joined) {
-      const value = create(UpdateLayoutSchema, { layout: this.#wireLayout() });
-      this.#request({ case: "updateLayout", value });
-    }
+    this.#updateLayout();
   }
 
   removeParticipant(id: string): void {
@@ -246,6 +253,21 @@ export class Signaling {
     const { requestId, body } = message;
     const pending = this.#pending.get(requestId);
     this.#pending.delete(requestId);
+    const layoutAnswered = requestId === this.#layoutRequest;
+    if (layoutAnswered) this.#layoutRequest = undefined;
+    this.#handleBody(attempt, requestId, pending, body, nowMs);
+    if (layoutAnswered) this.#updateLayout();
+  }
+
+  // ---- inside ---------------------------------------------------------------
+
+  #handleBody(
+    attempt: number,
+    requestId: bigint,
+    pending: Pending | undefined,
+    body: ServerBody,
+    nowMs: number,
+  ): void {
     switch (body.case) {
       case "joinResponse":
         if (requestId === this.#joinRequestId) this.#seated(attempt, body.value, nowMs);
@@ -280,8 +302,6 @@ export class Signaling {
         this.#applyToRoster(body);
     }
   }
-
-  // ---- inside ---------------------------------------------------------------
 
   get #joined(): boolean {
     return this.#seat.phase.phase === "joined";
@@ -333,7 +353,8 @@ export class Signaling {
       if (!this.#registered.has(publication.streamId)) this.#sendPublish(publication);
     }
     const value = create(SubscribeLayoutSchema, { layout: this.#wireLayout() });
-    this.#send(attempt, { case: "subscribeLayout", value });
+    this.#sentLayout = this.#layout;
+    this.#layoutRequest = this.#send(attempt, { case: "subscribeLayout", value });
   }
 
   #seated(attempt: number, response: JoinResponse, nowMs: number): void {
@@ -348,6 +369,7 @@ export class Signaling {
     const servers = wire.map(mediaServer).filter((one) => one !== undefined);
     this.#event({ type: "seated", userId: response.userId, servers });
     if (response.sendDirective !== undefined) this.#direct(response.sendDirective);
+    this.#updateLayout();
     this.#event({ type: "roster" });
   }
 
@@ -413,27 +435,35 @@ export class Signaling {
         userId: one.userId,
         kind,
         carrier: carrierName(one.carrier, kind),
+        codec: one.codec,
       });
     }
     this.#event({ type: "assignments", generation: assignments.generation, list });
   }
 
   #direct(directive: SendDirective): void {
-    const encodings = directive.encodings.slice(0, ENCODINGS_MAX).map(
-      (one): EncodingOrder => ({
-        streamId: streamId(one.streamId),
-        active: one.active,
-        carrier:
-          one.carrier === Carrier.DATAGRAM
-            ? "datagram"
-            : one.carrier === Carrier.STREAM
-              ? "stream"
-              : undefined,
-        handlerIds: one.handlerIds.slice(0, HANDLERS_MAX).map(handlerId),
-        maxBitrate: one.maxBitrate,
-      }),
-    );
+    const encodings = directive.encodings.slice(0, ENCODINGS_MAX).map((one): EncodingOrder => ({
+      streamId: streamId(one.streamId),
+      active: one.active,
+      carrier:
+        one.carrier === Carrier.DATAGRAM
+          ? "datagram"
+          : one.carrier === Carrier.STREAM
+            ? "stream"
+            : undefined,
+      handlerIds: one.handlerIds.slice(0, HANDLERS_MAX).map(handlerId),
+      maxBitrate: one.maxBitrate,
+    }));
     this.#event({ type: "directive", encodings });
+  }
+
+  #updateLayout(): void {
+    const attempt = this.#seat.attempt;
+    const busy = this.#layoutRequest !== undefined;
+    if (!this.#joined || attempt === undefined || busy || this.#sentLayout === this.#layout) return;
+    const value = create(UpdateLayoutSchema, { layout: this.#wireLayout() });
+    this.#sentLayout = this.#layout;
+    this.#layoutRequest = this.#send(attempt, { case: "updateLayout", value });
   }
 
   #sendPublish(publication: Publication): void {

@@ -32,7 +32,9 @@ impl World {
     }
 
     fn user(&self, client: usize) -> Option<UserId> {
-        self.clients[client].session.and_then(|s| self.meeting.roster.by_session(s))
+        self.clients[client]
+            .session
+            .and_then(|s| self.meeting.roster.by_session(s))
     }
 
     /// It stops without a word; its session is noticed only by its silence.
@@ -53,8 +55,12 @@ impl World {
     }
 
     fn speakers(&mut self) -> Option<UserId> {
-        let mut loud: Vec<ParticipantId> =
-            self.meeting.roster.iter().map(|seat| seat.participant).collect();
+        let mut loud: Vec<ParticipantId> = self
+            .meeting
+            .roster
+            .iter()
+            .map(|seat| seat.participant)
+            .collect();
         let count = self.rng.random_range(0..=loud.len());
         for place in 0..count {
             let other = self.rng.random_range(place..loud.len());
@@ -62,21 +68,22 @@ impl World {
         }
         loud.truncate(count);
         loud.push(ParticipantId::from_bytes(self.rng.random()));
-        let effects = self.meeting.handle_speakers(self.handler.id, &loud, self.now);
+        let effects = self
+            .meeting
+            .handle_speakers(self.handler.id, &loud, self.now);
         self.apply(effects);
         None
     }
 
     fn media_session(&mut self, client: usize) -> Option<UserId> {
-        let seat = self.user(client).and_then(|user| self.meeting.roster.get(user));
+        let seat = self
+            .user(client)
+            .and_then(|user| self.meeting.roster.get(user));
         let participant = seat.map(|seat| seat.participant)?;
         let connected = self.chance(60);
-        let effects = self.meeting.handle_media_session(
-            self.handler.id,
-            participant,
-            connected,
-            self.now,
-        );
+        let effects =
+            self.meeting
+                .handle_media_session(self.handler.id, participant, connected, self.now);
         self.apply(effects);
         None
     }
@@ -121,7 +128,11 @@ impl World {
             self.clients[client].barred_until = None;
         }
         let join = Join {
-            role: if self.clients[client].host { Role::Host } else { Role::Guest },
+            role: if self.clients[client].host {
+                Role::Host
+            } else {
+                Role::Guest
+            },
             credential: self.credential(client),
             name: format!(" {} ", self.clients[client].name),
             max_video_streams: self.rng.random_range(0..=4),
@@ -130,12 +141,16 @@ impl World {
         let request_id = self.clients[client].request(OnAck::Nothing);
         let seats = self.meeting.status().seats;
         let max = self.meeting.config.settings.participants_max;
-        let joined =
-            self.meeting.handle_join(session, request_id, join, self.now, &mut self.rng);
+        let joined = self
+            .meeting
+            .handle_join(session, request_id, join, self.now, &mut self.rng);
         match joined {
             Ok(effects) => {
                 assert!(seats < max, "a meeting never has more seats than it may");
-                assert!(!self.clients[client].barred(self.now), "who was removed stays out");
+                assert!(
+                    !self.clients[client].barred(self.now),
+                    "who was removed stays out"
+                );
                 assert!(!self.ended);
                 self.clients[client].resume_token = None;
                 self.apply(effects);
@@ -154,9 +169,14 @@ impl World {
 
     fn resume(&mut self, client: usize, session: crate::SessionId, token: &[u8]) -> Option<UserId> {
         if let Some(old) = self.clients[client].old_token.clone() {
-            let resume =
-                Resume { hash: resume_hash(&old), kept_streams: vec![], max_video_streams: None };
-            let refused = self.meeting.handle_resume(session, 1, &resume, self.now, &mut self.rng);
+            let resume = Resume {
+                hash: resume_hash(&old),
+                kept_streams: vec![],
+                max_video_streams: None,
+            };
+            let refused = self
+                .meeting
+                .handle_resume(session, 1, &resume, self.now, &mut self.rng);
             assert!(refused.is_err(), "a used token is void");
         }
         let hash = resume_hash(token);
@@ -165,14 +185,22 @@ impl World {
             .and_then(|user| self.meeting.roster.get(user))
             .map(|seat| seat.streams.clone())
             .unwrap_or_default();
-        let kept: Vec<String> =
-            streams.iter().filter(|_| self.rng.random()).map(ToString::to_string).collect();
-        let resume = Resume { hash, kept_streams: kept.clone(), max_video_streams: None };
+        let kept: Vec<String> = streams
+            .iter()
+            .filter(|_| self.rng.random())
+            .map(ToString::to_string)
+            .collect();
+        let resume = Resume {
+            hash,
+            kept_streams: kept.clone(),
+            max_video_streams: None,
+        };
         let old = self.clients[client].session;
         self.connect(client, session);
         let request_id = self.clients[client].request(OnAck::Nothing);
         let resumed =
-            self.meeting.handle_resume(session, request_id, &resume, self.now, &mut self.rng);
+            self.meeting
+                .handle_resume(session, request_id, &resume, self.now, &mut self.rng);
         match resumed {
             Ok(effects) => {
                 assert_eq!(self.user(client), seat, "the same seat");
@@ -221,7 +249,8 @@ impl World {
         let kicked = match &request {
             Request::RemoveParticipant(r) if self.meeting.roster.get(user)?.is_host() => {
                 let id = r.participant_id.parse().ok();
-                id.and_then(|id| self.meeting.roster.by_participant(id)).filter(|u| *u != user)
+                id.and_then(|id| self.meeting.roster.by_participant(id))
+                    .filter(|u| *u != user)
             }
             _ => None,
         };
@@ -240,7 +269,9 @@ impl World {
             }
             _ => request_id,
         };
-        let effects = self.meeting.handle_request(session, request_id, request, self.now);
+        let effects = self
+            .meeting
+            .handle_request(session, request_id, request, self.now);
         self.apply(effects);
         if let Some(kicked) = kicked {
             let until = self.now.plus_ms(self.meeting.config.limits.barred_ms);
@@ -258,7 +289,11 @@ impl World {
     }
 
     fn own_stream(&mut self, user: UserId) -> String {
-        let own = self.meeting.roster.get(user).map(|seat| seat.streams.clone());
+        let own = self
+            .meeting
+            .roster
+            .get(user)
+            .map(|seat| seat.streams.clone());
         let own = own.unwrap_or_default();
         if own.is_empty() || self.chance(5) {
             return self.any_stream();
@@ -267,21 +302,32 @@ impl World {
     }
 
     fn request_of(&mut self, user: UserId) -> (Request, OnAck) {
-        let stream_id = if self.chance(50) { self.own_stream(user) } else { self.any_stream() };
+        let stream_id = if self.chance(50) {
+            self.own_stream(user)
+        } else {
+            self.any_stream()
+        };
         let request = match self.rng.random_range(0..100) {
             0..=24 => Request::PublishStream(self.publish()),
             25..=31 => {
                 let stream_id = self.own_stream(user);
                 let on_ack = OnAck::Unpublish(stream_id.clone());
-                return (Request::UnpublishStream(UnpublishStream { stream_id }), on_ack);
+                return (
+                    Request::UnpublishStream(UnpublishStream { stream_id }),
+                    on_ack,
+                );
             }
             32..=43 => {
                 let (stream_id, muted) = (self.own_stream(user), self.chance(50));
                 let on_ack = OnAck::Mute(stream_id.clone(), muted);
                 return (Request::SetMute(SetMute { stream_id, muted }), on_ack);
             }
-            44..=62 => Request::SubscribeLayout(SubscribeLayout { layout: Some(self.layout()) }),
-            63..=74 => Request::UpdateLayout(UpdateLayout { layout: Some(self.layout()) }),
+            44..=62 => Request::SubscribeLayout(SubscribeLayout {
+                layout: Some(self.layout()),
+            }),
+            63..=74 => Request::UpdateLayout(UpdateLayout {
+                layout: Some(self.layout()),
+            }),
             75..=76 => Request::UnsubscribeLayout(UnsubscribeLayout {}),
             77..=83 => Request::SubscribeStream(SubscribeStream {
                 stream_id,
@@ -289,9 +335,10 @@ impl World {
                 slot: self.rng.random_range(0..30),
             }),
             84..=86 => Request::UnsubscribeStream(UnsubscribeStream { stream_id }),
-            87..=89 => {
-                Request::RequestKeyframe(RequestKeyframe { stream_id, encoding: 0 })
-            }
+            87..=89 => Request::RequestKeyframe(RequestKeyframe {
+                stream_id,
+                encoding: 0,
+            }),
             90 => Request::RequestMediaToken(RequestMediaToken {
                 handler_id: self.handler.id.to_string(),
             }),
@@ -322,12 +369,23 @@ impl World {
             2 | 3 => StreamType::VideoCamera,
             _ => StreamType::VideoScreen,
         };
-        let codec = if kind == StreamType::Audio { "opus" } else { "vp08" };
+        let codec = if kind == StreamType::Audio {
+            "opus"
+        } else {
+            "vp08"
+        };
         let new = StreamId::from_bytes(self.rng.random()).to_string();
         PublishStream {
-            stream_id: if self.chance(5) { self.any_stream() } else { new },
+            stream_id: if self.chance(5) {
+                self.any_stream()
+            } else {
+                new
+            },
             stream_type: kind.into(),
-            metadata: Some(StreamMetadata { codec: codec.into(), ..StreamMetadata::default() }),
+            metadata: Some(StreamMetadata {
+                codec: codec.into(),
+                ..StreamMetadata::default()
+            }),
             stream_number: self.rng.random_range(0..10),
             carrier: 0,
             muted: self.chance(20),
@@ -348,14 +406,20 @@ impl World {
         }
         let users = |world: &mut Self| {
             let count = world.rng.random_range(0..3);
-            (0..count).map(|_| world.rng.random_range(1..8)).collect::<Vec<u64>>()
+            (0..count)
+                .map(|_| world.rng.random_range(1..8))
+                .collect::<Vec<u64>>()
         };
         Layout {
             kind: Some(Kind::Grid(GridLayout { rows, columns })),
             video_slots: numbers[..tiles as usize].to_vec(),
             audio_slots: numbers[tiles as usize..(tiles + sounds) as usize].to_vec(),
             pinned_user_ids: users(self),
-            excluded_user_ids: if self.chance(30) { users(self) } else { Vec::new() },
+            excluded_user_ids: if self.chance(30) {
+                users(self)
+            } else {
+                Vec::new()
+            },
             prefer_video_over_audio: self.chance(50),
             include_self: self.chance(30),
         }

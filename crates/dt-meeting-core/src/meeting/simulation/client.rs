@@ -101,7 +101,11 @@ impl Client {
         }
         let on_ack = match message.request_id {
             0 => None,
-            id => Some(self.pending.remove(&id).expect("an answer belongs to one open request")),
+            id => Some(
+                self.pending
+                    .remove(&id)
+                    .expect("an answer belongs to one open request"),
+            ),
         };
         let body = message.body.expect("a message has a body");
         if let Body::JoinResponse(response) = body {
@@ -124,12 +128,19 @@ impl Client {
         assert!(self.joining, "one welcome a session");
         self.joining = false;
         assert_eq!(response.resume_token.len(), 32);
-        assert_ne!(self.resume_token.as_ref(), Some(&response.resume_token), "tokens are rotated");
+        assert_ne!(
+            self.resume_token.as_ref(),
+            Some(&response.resume_token),
+            "tokens are rotated"
+        );
         self.old_token = self.resume_token.replace(response.resume_token);
         let others = response.existing_participants;
         self.view = Some(View {
             me: response.self_.expect("it says who one is"),
-            others: others.into_iter().map(|p| (p.participant_id.clone(), p)).collect(),
+            others: others
+                .into_iter()
+                .map(|p| (p.participant_id.clone(), p))
+                .collect(),
             directive: response.send_directive.expect("it says what to send"),
             ..View::default()
         });
@@ -162,11 +173,15 @@ impl View {
                 self.streams(&published.participant_id).push(stream);
             }
             Body::StreamUnpublished(gone) => {
-                self.streams(&gone.participant_id).retain(|s| s.stream_id != gone.stream_id);
+                self.streams(&gone.participant_id)
+                    .retain(|s| s.stream_id != gone.stream_id);
             }
             Body::StreamAssignments(assignments) => {
                 let newer = assignments.generation > self.assignments.generation;
-                assert!(newer || assignments == self.assignments, "a change has a new generation");
+                assert!(
+                    newer || assignments == self.assignments,
+                    "a change has a new generation"
+                );
                 self.assignments = assignments;
             }
             Body::SendDirective(directive) => {
@@ -183,7 +198,10 @@ impl View {
     }
 
     fn update(&mut self, update: ParticipantUpdated) {
-        let who = self.others.get_mut(&update.participant_id).expect("only others are updated");
+        let who = self
+            .others
+            .get_mut(&update.participant_id)
+            .expect("only others are updated");
         if let Some(connection) = update.connection {
             who.connection = connection;
         }
@@ -199,7 +217,11 @@ impl View {
         if participant == self.me.participant_id {
             return &mut self.me.streams;
         }
-        &mut self.others.get_mut(participant).expect("only who is there publishes").streams
+        &mut self
+            .others
+            .get_mut(participant)
+            .expect("only who is there publishes")
+            .streams
     }
 }
 

@@ -46,7 +46,8 @@ impl Handler {
     pub(super) fn register(&mut self, command: RegisterParticipant, now: Time, rng: &mut StdRng) {
         let generation = self.newer(command.generation);
         let participant = command.participant_id.parse().expect("a UUID");
-        self.registered.insert(command.participant_id.clone(), command);
+        self.registered
+            .insert(command.participant_id.clone(), command);
         if self.sticks && rng.random_ratio(1, 3) {
             return;
         }
@@ -55,7 +56,8 @@ impl Handler {
         } else {
             rng.random_range(0..20)
         };
-        self.due.push((now.plus_ms(late_ms), participant, generation));
+        self.due
+            .push((now.plus_ms(late_ms), participant, generation));
     }
 
     pub(super) fn unregister(&mut self, command: &UnregisterParticipant) {
@@ -88,7 +90,10 @@ impl Handler {
         let (due, later) = self.due.drain(..).partition(|(at, ..)| *at <= now);
         self.due = later;
         let due: Vec<(Time, ParticipantId, Generation)> = due;
-        self.confirmed.extend(due.iter().map(|(_, participant, _)| (*participant, ())));
-        due.into_iter().map(|(_, participant, generation)| (participant, generation)).collect()
+        self.confirmed
+            .extend(due.iter().map(|(_, participant, _)| (*participant, ())));
+        due.into_iter()
+            .map(|(_, participant, generation)| (participant, generation))
+            .collect()
     }
 }

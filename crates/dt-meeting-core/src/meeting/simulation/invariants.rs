@@ -14,9 +14,17 @@ pub(super) type Snapshot = BTreeMap<UserId, BTreeMap<StreamId, Slot>>;
 impl World {
     pub(super) fn snapshot(&self) -> Snapshot {
         let slots = |seat: &Seat| {
-            seat.subscriber.assigned().iter().map(|(slot, stream)| (*stream, *slot)).collect()
+            seat.subscriber
+                .assigned()
+                .iter()
+                .map(|(slot, stream)| (*stream, *slot))
+                .collect()
         };
-        self.meeting.roster.iter().map(|seat| (seat.user, slots(seat))).collect()
+        self.meeting
+            .roster
+            .iter()
+            .map(|seat| (seat.user, slots(seat)))
+            .collect()
     }
 
     /// `asked` is the one who asked for something in this step: a layout of its
@@ -26,7 +34,9 @@ impl World {
         meeting.roster.check_indexes();
         assert_eq!(self.live, meeting.status().seats);
         assert!(meeting.streams.len() <= self.streams_max());
-        meeting.speakers.check_bounds(|user| meeting.roster.get(user).is_some());
+        meeting
+            .speakers
+            .check_bounds(|user| meeting.roster.get(user).is_some());
         assert_eq!(self.ended, meeting.status().over);
         for seat in meeting.roster.iter() {
             self.check_seat(seat);
@@ -54,14 +64,28 @@ impl World {
         seat.subscriber.check();
         let mut videos = 0;
         for stream in seat.subscriber.assigned().values() {
-            let stream = self.meeting.streams.get(*stream).expect("assigned streams are published");
-            let owner = self.meeting.roster.get(stream.owner).expect("by people in the meeting");
+            let stream = self
+                .meeting
+                .streams
+                .get(*stream)
+                .expect("assigned streams are published");
+            let owner = self
+                .meeting
+                .roster
+                .get(stream.owner)
+                .expect("by people in the meeting");
             assert!(owner.streams.contains(&stream.id));
             videos += usize::from(!stream.is_audio());
         }
-        assert!(videos <= seat.video_streams_max, "no more videos than are decoded");
+        assert!(
+            videos <= seat.video_streams_max,
+            "no more videos than are decoded"
+        );
         if let Some(line) = seat.line() {
-            assert!(line.held() <= limits.held_messages_max, "what waits is bounded");
+            assert!(
+                line.held() <= limits.held_messages_max,
+                "what waits is bounded"
+            );
             assert!(!self.closed.contains(&line.session));
         }
     }
@@ -90,13 +114,21 @@ impl World {
                 });
             }
         }
-        let sent: BTreeMap<_, _> =
-            meeting.routes.sent().iter().map(|(s, (_, d))| (*s, d.clone())).collect();
+        let sent: BTreeMap<_, _> = meeting
+            .routes
+            .sent()
+            .iter()
+            .map(|(s, (_, d))| (*s, d.clone()))
+            .collect();
         assert_eq!(sent, wanted, "routes are the assignments");
         for seat in meeting.roster.iter() {
             for encoding in meeting.directive(seat.user).encodings {
                 let stream: StreamId = encoding.stream_id.parse().expect("a UUID");
-                assert_eq!(encoding.active, wanted.contains_key(&stream), "sent if watched");
+                assert_eq!(
+                    encoding.active,
+                    wanted.contains_key(&stream),
+                    "sent if watched"
+                );
             }
         }
     }
@@ -104,16 +136,26 @@ impl World {
     /// What the handler was told is what is true.
     fn check_handler(&self) {
         if self.ended {
-            assert!(self.handler.registered.is_empty(), "an ended meeting leaves nobody there");
+            assert!(
+                self.handler.registered.is_empty(),
+                "an ended meeting leaves nobody there"
+            );
             return;
         }
         let sent = self.meeting.routes.sent().iter();
         let sent: BTreeMap<_, _> = sent.map(|(s, (_, d))| (s.to_string(), d.clone())).collect();
         assert_eq!(self.handler.routes, sent);
-        let seats: BTreeSet<_> =
-            self.meeting.roster.iter().map(|s| s.participant.to_string()).collect();
+        let seats: BTreeSet<_> = self
+            .meeting
+            .roster
+            .iter()
+            .map(|s| s.participant.to_string())
+            .collect();
         let registered: BTreeSet<_> = self.handler.registered.keys().cloned().collect();
-        assert_eq!(registered, seats, "exactly those with a seat are registered");
+        assert_eq!(
+            registered, seats,
+            "exactly those with a seat are registered"
+        );
         for seat in self.meeting.roster.iter() {
             let told = &self.handler.registered[&seat.participant.to_string()];
             assert_eq!(told.streams, self.meeting.describe(seat).streams);
@@ -126,13 +168,26 @@ impl World {
         let (true, Some(session)) = (client.alive, client.session) else {
             return;
         };
-        let user = self.meeting.roster.by_session(session).expect("its session has a seat");
-        let seat = self.meeting.roster.get(user).expect("a session's seat is there");
-        let waits = seat.line().is_some_and(|line| line.waiting_since().is_some());
+        let user = self
+            .meeting
+            .roster
+            .by_session(session)
+            .expect("its session has a seat");
+        let seat = self
+            .meeting
+            .roster
+            .get(user)
+            .expect("a session's seat is there");
+        let waits = seat
+            .line()
+            .is_some_and(|line| line.waiting_since().is_some());
         if waits {
             return;
         }
-        let view = client.view.as_ref().expect("who waits for nothing was welcomed");
+        let view = client
+            .view
+            .as_ref()
+            .expect("who waits for nothing was welcomed");
         assert_eq!(view.me, self.meeting.describe(seat));
         let others: BTreeMap<_, _> = self
             .meeting
@@ -146,7 +201,11 @@ impl World {
         assert_eq!(view.directive, self.meeting.directive(user));
         let told = self.meeting.speakers_message(self.meeting.speakers.told());
         assert_eq!(view.speakers, told.participant_ids);
-        assert!(client.pending.is_empty(), "every request is answered: {:?}", client.pending);
+        assert!(
+            client.pending.is_empty(),
+            "every request is answered: {:?}",
+            client.pending
+        );
     }
 
     /// After timers have run nothing is overdue.
@@ -164,6 +223,9 @@ impl World {
                 }
             }
         }
-        assert!(self.meeting.next_timeout().is_none_or(|at| at > self.now), "timers move on");
+        assert!(
+            self.meeting.next_timeout().is_none_or(|at| at > self.now),
+            "timers move on"
+        );
     }
 }

@@ -104,7 +104,11 @@ impl World {
             let timer = self.meeting.next_timeout();
             let confirmation = self.handler.next_confirmation();
             // Clients that live say so; those that crashed don't.
-            let Some(next) = timer.into_iter().chain(confirmation).min().filter(|t| *t <= until)
+            let Some(next) = timer
+                .into_iter()
+                .chain(confirmation)
+                .min()
+                .filter(|t| *t <= until)
             else {
                 self.now = until;
                 return;
@@ -128,15 +132,20 @@ impl World {
     fn confirm(&mut self) {
         for (participant, generation) in self.handler.take_due(self.now) {
             let id = self.handler.id;
-            let effects =
-                self.meeting.handle_registered(id, participant, generation, self.now);
+            let effects = self
+                .meeting
+                .handle_registered(id, participant, generation, self.now);
             self.apply(effects);
         }
     }
 
     fn heartbeats(&mut self) {
-        let alive: Vec<SessionId> =
-            self.clients.iter().filter(|c| c.alive).filter_map(|c| c.session).collect();
+        let alive: Vec<SessionId> = self
+            .clients
+            .iter()
+            .filter(|c| c.alive)
+            .filter_map(|c| c.session)
+            .collect();
         for session in alive {
             self.meeting.handle_alive(session, self.now);
         }
@@ -147,13 +156,22 @@ impl World {
             match effect {
                 Effect::Send { sessions, message } => {
                     let distinct: BTreeSet<_> = sessions.iter().collect();
-                    assert_eq!(distinct.len(), sessions.len(), "a message goes once to each");
+                    assert_eq!(
+                        distinct.len(),
+                        sessions.len(),
+                        "a message goes once to each"
+                    );
                     assert!(!sessions.is_empty());
                     for session in sessions {
                         self.deliver(session, message.clone());
                     }
                 }
-                Effect::SendWithMediaAccess { session, message, participant, handlers } => {
+                Effect::SendWithMediaAccess {
+                    session,
+                    message,
+                    participant,
+                    handlers,
+                } => {
                     assert_eq!(handlers, vec![self.handler.id]);
                     assert!(
                         self.handler.is_registered(participant),
@@ -189,12 +207,20 @@ impl World {
     }
 
     fn deliver(&mut self, session: SessionId, message: ServerMessage) {
-        assert!(!self.closed.contains(&session), "a closed session gets nothing: {message:?}");
+        assert!(
+            !self.closed.contains(&session),
+            "a closed session gets nothing: {message:?}"
+        );
         self.trace.push(self.now.0 ^ session.0);
         if let Some(Body::JoinResponse(response)) = &message.body {
-            self.numbers.entry(UserId(response.user_id)).or_insert_with(|| {
-                response.participant_id.parse().expect("a participant id is a UUID")
-            });
+            self.numbers
+                .entry(UserId(response.user_id))
+                .or_insert_with(|| {
+                    response
+                        .participant_id
+                        .parse()
+                        .expect("a participant id is a UUID")
+                });
         }
         if let Some(client) = self.clients.iter_mut().find(|c| c.session == Some(session)) {
             client.receive(message);
@@ -218,7 +244,11 @@ fn run(seed: u64) -> Vec<u64> {
 }
 
 fn seeds() -> std::ops::Range<u64> {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
     match number("DT_SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("DT_SIMULATION_SCHEDULES").unwrap_or(SCHEDULES),

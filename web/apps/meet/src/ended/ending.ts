@@ -2,7 +2,11 @@
 // about it. Pure: maps the SDK's and the API's errors to the app's endings.
 import { ApiError, JoinError, type EndReason, type JoinFailure } from "@darktower/session";
 
-export type Ending = EndReason | JoinFailure;
+export type Ending =
+  | EndReason
+  | JoinFailure
+  /** The page came over plain http from another machine: browsers then hand out nothing. */
+  | "insecure";
 
 /** The one action that an ending offers first. */
 export type Remedy = "rejoin" | "try-again" | "new-meeting" | "copy-link" | "use-here" | "home";
@@ -24,6 +28,7 @@ export function remedyOf(ending: Ending): Remedy {
     case "replaced":
       return "use-here";
     case "unsupported":
+    case "insecure":
       return "copy-link";
     case "removed":
     case "not-found":

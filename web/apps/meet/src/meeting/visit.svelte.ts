@@ -1,6 +1,6 @@
 // One person's visit to one meeting link: lobby, meeting, end, and back again.
 // Owns the SDK's meeting and the access to it; components only ask for steps.
-import type { EndReason, MeetingAccess } from "@darktower/session";
+import type { MeetingAccess } from "@darktower/session";
 import { createContext } from "svelte";
 import type { Backend } from "../app/backend";
 import { deviceStore, tabStore } from "../app/storage";
@@ -49,6 +49,7 @@ export class Visit {
   #refresh: ReturnType<typeof setInterval> | undefined;
   #resumeToken = "";
   #enteredAt = 0;
+  #joining = false;
   #closed = false;
 
   constructor(
@@ -77,7 +78,7 @@ export class Visit {
       return;
     }
     if (!this.#backend.supported()) {
-      this.#end("unsupported");
+      this.#end(isSecureContext ? "unsupported" : "insecure");
       return;
     }
     const seat = loadSeat(tabStore, this.key);
@@ -201,7 +202,9 @@ export class Visit {
     if (access.hostToken !== undefined) keepHostToken(deviceStore, access.code, access.hostToken);
     const meeting = this.#backend.openMeeting(access, resumeToken === null ? {} : { resumeToken });
     const room = new Room(meeting, (state) => {
-      if (state.phase === "ended" && this.#room === room) this.#end(state.reason);
+      // While joining, the join's own error says more than the state.
+      if (state.phase !== "ended" || this.#joining || this.#room !== room) return;
+      this.#end(state.reason);
     });
     meeting.on("resumeToken", (token) => {
       this.#resumeToken = token;
@@ -230,7 +233,12 @@ export class Visit {
   async #joinRoom(room: Room): Promise<void> {
     const { camera, microphone } = this.#devices;
     if (this.#devices.speaker !== "") void room.meeting.setSpeaker(this.#devices.speaker);
-    await room.join(this.name === "" ? texts.lobby.guest : this.name, camera, microphone);
+    this.#joining = true;
+    try {
+      await room.join(this.name === "" ? texts.lobby.guest : this.name, camera, microphone);
+    } finally {
+      this.#joining = false;
+    }
     this.#enteredAt = Date.now();
     this.keepSeat();
     const { access } = this;

@@ -1,6 +1,6 @@
 // Senders whose path leads back to the sinks of the same worker.
 import { GroupParser, Reassembler, parseDatagram } from "@darktower/protocol";
-import { streamId } from "@darktower/session";
+import { streamId, type CarrierName } from "@darktower/session";
 import type { FromCapture, FromPlayout } from "../../src/audio-messages";
 import type { ToWorker } from "../../src/messages";
 import { AudioSender } from "../../src/worker/audio-sender";
@@ -13,6 +13,7 @@ import { VideoSink } from "../../src/worker/video-sink";
 type Message =
   | Extract<ToWorker, { type: "sound" | "video-source" | "frame" }>
   | { type: "canvas"; canvas: OffscreenCanvas }
+  | { type: "carrier"; carrier: CarrierName }
   | { type: "stats" };
 
 let playout: MessagePort | undefined;
@@ -37,8 +38,12 @@ const path: MediaPath = {
   ready: true,
   datagramBytes: 1000,
   sendDatagram: (datagram) => {
-    const whole = reassembler.push("audio", parseDatagram(datagram), performance.now());
-    if (whole !== undefined) audioSink.datagram(whole);
+    const parsed = parseDatagram(datagram);
+    const stream = parsed.header.frameType === "audio" ? "audio" : "video";
+    const whole = reassembler.push(stream, parsed, performance.now());
+    if (whole === undefined) return;
+    if (stream === "audio") audioSink.datagram(whole);
+    else videoSink.datagram(whole, "vp08");
   },
   openStream: () => {
     const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
@@ -88,6 +93,10 @@ self.onmessage = (event: MessageEvent<Message>) => {
       return;
     case "frame":
       camera.push(message.frame);
+      return;
+    case "carrier":
+      camera.outgoing.carrier = message.carrier;
+      camera.requestKey();
       return;
     case "stats":
       self.postMessage({

@@ -102,6 +102,11 @@ export class AudioSender {
     if (block === undefined || !this.active) return;
     const payload = new Uint8Array(chunk.byteLength);
     chunk.copyTo(payload);
-    this.outgoing.send({ frameType: "audio", timestamp: block.timestamp, mark: block.level, payload });
+    this.outgoing.send({
+      frameType: "audio",
+      timestamp: block.timestamp,
+      mark: block.level,
+      payload,
+    });
   }
 }

@@ -1,6 +1,6 @@
 // Drives the signaling rules with real sessions and timers. A session that was
 // opened ahead of the join serves the first attempt.
-import { classify, readServerMessage, type Framed } from "@darktower/protocol";
+import { readServerMessage, type Framed } from "@darktower/protocol";
 import { CloseCode, type Endpoint, type Signaling, type SignalingEvent } from "@darktower/session";
 import { ControlStream, closeQuietly, closedWith, dial } from "./transport";
 
@@ -39,6 +39,12 @@ export class ControllerLink {
     });
   }
 
+  /** Gives up a session that no join came to use. */
+  cool(): void {
+    if (this.#warm !== undefined) closeQuietly(this.#warm, CloseCode.graceful);
+    this.#warm = undefined;
+  }
+
   /** Carries out what the rules want. Call after every call of theirs. */
   pump(): void {
     // An event's listener may call the rules again: the loop takes that up.
@@ -72,10 +78,13 @@ export class ControllerLink {
     clearTimeout(this.#timer);
     const due = this.#signaling.due;
     if (due === undefined) return;
-    this.#timer = setTimeout(() => {
-      this.#signaling.handleTimeout(performance.now());
-      this.pump();
-    }, Math.max(0, due - performance.now()));
+    this.#timer = setTimeout(
+      () => {
+        this.#signaling.handleTimeout(performance.now());
+        this.pump();
+      },
+      Math.max(0, due - performance.now()),
+    );
   }
 
   #connect(attempt: number): void {
@@ -115,9 +124,12 @@ export class ControllerLink {
 
   #take(attempt: number, framed: Framed): void {
     const now = performance.now();
-    const checked = classify(framed.bytes);
-    if (checked.type === "rtt") this.#signaling.handleEcho(attempt, checked.bytes, now);
-    else this.#signaling.handleMessage(attempt, readServerMessage(checked.bytes), now);
+    if (framed.type === "rtt") {
+      this.#signaling.handleEcho(attempt, framed.bytes, now);
+    } else {
+      const message = readServerMessage(framed.bytes);
+      if (message !== undefined) this.#signaling.handleMessage(attempt, message, now);
+    }
     this.pump();
   }
 

@@ -49,7 +49,11 @@ export class Engine {
   #joinedOnce = false;
   #viewsDue = false;
 
-  constructor(access: MeetingAccess, resumeToken: string | undefined, post: (message: FromWorker) => void) {
+  constructor(
+    access: MeetingAccess,
+    resumeToken: string | undefined,
+    post: (message: FromWorker) => void,
+  ) {
     this.#access = access;
     this.#post = post;
     const resume = resumeToken === undefined ? undefined : readToken(resumeToken);
@@ -107,7 +111,8 @@ export class Engine {
     if (this.senders.has(kind)) return;
     const id = streamId(crypto.randomUUID());
     const number = this.#freeNumber();
-    const sender = kind === "microphone" ? new AudioSender(id, number) : new VideoSender(kind, id, number);
+    const sender =
+      kind === "microphone" ? new AudioSender(id, number) : new VideoSender(kind, id, number);
     if (this.#userId !== undefined) sender.outgoing.userId = this.#userId;
     this.senders.set(kind, sender);
     const quality = kind === "microphone" ? undefined : VIDEO_QUALITY[kind];
@@ -208,7 +213,11 @@ export class Engine {
         this.#post({ type: "joined", participant: this.#view(event.participant) });
         return;
       case "left":
-        this.#post({ type: "left", participant: this.#view(event.participant), reason: event.reason });
+        this.#post({
+          type: "left",
+          participant: this.#view(event.participant),
+          reason: event.reason,
+        });
         return;
       case "speakers":
         this.#post({ type: "speakers", participantIds: event.participantIds });
@@ -228,6 +237,8 @@ export class Engine {
         return;
       case "refused":
         this.#discard(`refused: ${event.request}`);
+        if (event.request !== "requestMediaToken") return;
+        for (const link of this.handlers.values()) link.handleNoToken();
         return;
       case "self-left":
     }
@@ -337,6 +348,7 @@ export class Engine {
   #close(): void {
     for (const sender of this.senders.values()) sender.close();
     for (const link of this.handlers.values()) link.close();
+    this.#controller.cool();
     this.incoming.close();
   }
 

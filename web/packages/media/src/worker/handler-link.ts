@@ -31,7 +31,7 @@ import { ControlStream, closeQuietly, closedWith, dial } from "./transport";
 
 const OPEN_TIMEOUT_MS = 5000;
 /** Streams read at once at most; further ones are refused. */
-const STREAMS_MAX = 256;
+const STREAMS_MAX = 128;
 const DATAGRAMS_QUEUED_MAX = 256;
 
 /** Where the frames of one incoming stream go. */
@@ -101,6 +101,11 @@ export class HandlerLink implements MediaPath {
     const session = this.#session ?? this.#dial();
     session.started = true;
     void this.#hello(session, server.token);
+  }
+
+  /** No token was to be had: asks again, a little later. */
+  handleNoToken(): void {
+    if (this.#session?.started !== true) this.#retry();
   }
 
   close(): void {
@@ -175,7 +180,9 @@ export class HandlerLink implements MediaPath {
       return session.welcomed;
     }
     session.liveness?.heard(now);
-    const { body } = readMediaServerMessage(framed.bytes);
+    const message = readMediaServerMessage(framed.bytes);
+    if (message === undefined) return session.welcomed;
+    const { body } = message;
     switch (body.case) {
       case "welcome":
         session.welcomed = true;
@@ -214,12 +221,14 @@ export class HandlerLink implements MediaPath {
   }
 
   async #readStreams(session: Session): Promise<void> {
-    const reader = session.transport.incomingUnidirectionalStreams.getReader();
+    const streams = session.transport.incomingUnidirectionalStreams as ReadableStream<
+      ReadableStream<Uint8Array>
+    >;
+    const reader = streams.getReader();
     try {
       for (;;) {
-        const { done, value } = await reader.read();
+        const { done, value: stream } = await reader.read();
         if (done) return;
-        const stream = value as ReadableStream<Uint8Array>;
         if (this.#streams >= STREAMS_MAX) {
           this.#events.discard("too many streams");
           stream.cancel().catch(() => undefined);

@@ -1,6 +1,11 @@
 // All that is received: which stream a group or a datagram belongs to, its sink,
 // and the sinks' life as people come, publish, mute and go.
-import { Reassembler, splitLabel, type ParsedDatagram, type StreamHeader } from "@darktower/protocol";
+import {
+  Reassembler,
+  splitLabel,
+  type ParsedDatagram,
+  type StreamHeader,
+} from "@darktower/protocol";
 import {
   AssignmentMap,
   streamId,
@@ -118,7 +123,10 @@ export class Incoming {
       return;
     }
     const whole = this.#reassembler.push(assignment.streamId, datagram, performance.now());
-    if (whole !== undefined) this.#sinkOf(assignment.streamId, kind)?.datagram(whole);
+    if (whole === undefined) return;
+    const sink = this.#sinkOf(assignment.streamId, kind);
+    if (sink?.type === "audio") sink.datagram(whole);
+    else sink?.datagram(whole, assignment.codec);
   }
 
   #sinkOf(id: StreamId, kind: "audio" | "video"): Sink | undefined {

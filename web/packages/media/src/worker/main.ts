@@ -84,16 +84,15 @@ async function readFrames(
   readable: ReadableStream<VideoFrame>,
 ): Promise<void> {
   const reader = readable.getReader();
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      take(engine, kind, value);
-    }
-  } catch {
+  for (;;) {
     // The page tells when a track ends by itself.
+    const { done, value } = await reader.read().catch(() => ENDED);
+    if (done) return;
+    take(engine, kind, value);
   }
 }
+
+const ENDED = { done: true, value: undefined } as const;
 
 function take(engine: Engine, kind: VideoKind, frame: VideoFrame): void {
   const sender = engine.video(kind);

@@ -115,7 +115,13 @@ export class Outgoing {
         sequence: this.#sequence++,
         payloadBytes: frame.payload.length,
         flags: { start: true, end: true, discardable: false },
-        extension: { encoding: 0, temporalLayer: 0, mark: frame.mark, fragment: 0, group: this.#group },
+        extension: {
+          encoding: 0,
+          temporalLayer: 0,
+          mark: frame.mark,
+          fragment: 0,
+          group: this.#group,
+        },
       },
       bytes,
     );

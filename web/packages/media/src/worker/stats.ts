@@ -1,5 +1,10 @@
 // The figures of a meeting, gathered when they are asked for.
-import type { IncomingAudioStats, IncomingVideoStats, MeetingStats, OutgoingStats } from "@darktower/session";
+import type {
+  IncomingAudioStats,
+  IncomingVideoStats,
+  MeetingStats,
+  OutgoingStats,
+} from "@darktower/session";
 import type { Engine } from "./engine";
 import { VideoSender } from "./video-sender";
 

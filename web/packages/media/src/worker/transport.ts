@@ -77,7 +77,8 @@ export class ControlStream {
         const { done, value } = await reader.read();
         if (done) return;
         decoder.push(value);
-        for (let framed = decoder.next(); framed !== undefined; framed = decoder.next()) take(framed);
+        for (let framed = decoder.next(); framed !== undefined; framed = decoder.next())
+          take(framed);
       }
     } catch (error) {
       if (error instanceof ProtocolError) {

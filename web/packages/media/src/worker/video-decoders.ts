@@ -39,7 +39,9 @@ export function prepareVideoDecoders(): void {
 
 /** A configured decoder whose pictures go to `output`. */
 export function takeVideoDecoder(codec: string, output: VideoOutput): VideoDecoder {
-  const place = spares.findIndex((spare) => spare.codec === codec && spare.decoder.state === "configured");
+  const place = spares.findIndex(
+    (spare) => spare.codec === codec && spare.decoder.state === "configured",
+  );
   const taken = place < 0 ? make(codec) : (spares.splice(place, 1)[0] ?? make(codec));
   taken.output = output;
   return taken.decoder;

@@ -36,6 +36,8 @@ export class VideoSender {
   #last: VideoFrame | undefined;
   #lastAt = 0;
   #encodedAt = 0;
+  /** The encoder's configuration is the one that is wanted. */
+  #configured = false;
   #needKey = true;
   #counter = 0;
   #failures = 0;
@@ -77,7 +79,7 @@ export class VideoSender {
   setActive(active: boolean, bitrateMax: number): void {
     if (bitrateMax !== this.#bitrateMax) {
       this.#bitrateMax = bitrateMax;
-      this.size = { width: 0, height: 0 };
+      this.#configured = false;
     }
     if (active === this.active) return;
     this.active = active;
@@ -117,7 +119,7 @@ export class VideoSender {
       this.#quality.pixelsMax,
     );
     const fits = size.width === this.size.width && size.height === this.size.height;
-    if (this.#encoder?.state === "configured" && fits) return this.#encoder;
+    if (this.#encoder?.state === "configured" && this.#configured && fits) return this.#encoder;
     if (this.#failures >= FAILURES_MAX) return undefined;
     if (this.#encoder?.state !== "configured") this.#encoder = this.#newEncoder();
     const ceiling = this.#bitrateMax === 0 ? this.#quality.bitrate : this.#bitrateMax;
@@ -131,6 +133,7 @@ export class VideoSender {
       contentHint: this.#quality.contentHint,
     };
     this.#encoder.configure(config);
+    this.#configured = true;
     this.size = size;
     this.#needKey = true;
     return this.#encoder;
@@ -156,17 +159,18 @@ export class VideoSender {
       this.droppedFrames += 1;
       return;
     }
-    const timestamp = this.#clock.next(epochMicros());
-    const stamped = this.#fit(frame, timestamp);
+    let stamped: VideoFrame | undefined;
     try {
+      stamped = this.#fit(frame, this.#clock.next(epochMicros()));
       encoder.encode(stamped, { keyFrame: this.#needKey });
       this.#needKey = false;
       this.#encodedAt = performance.now();
     } catch {
-      // Closed under our hands by an error that is reported by itself.
+      // Encoder or picture were closed under our hands, by an error that is
+      // reported by itself; the next picture finds a new encoder.
       this.droppedFrames += 1;
     } finally {
-      stamped.close();
+      stamped?.close();
     }
   }
 

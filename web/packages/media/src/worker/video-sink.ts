@@ -4,7 +4,6 @@ import {
   BaseLayer,
   Deduplicator,
   type Extension,
-  type FourCc,
   type FrameHeader,
   type FrameType,
   type StreamHeader,
@@ -25,7 +24,7 @@ const KEYFRAME_INTERVAL_MS = 500;
 /** Pictures waiting for their time at most; the oldest are not drawn. */
 const PICTURES_MAX = 4;
 const REORDER_MS = 50;
-const CODECS: Readonly<Partial<Record<FourCc, string>>> = {
+const CODECS: Readonly<Partial<Record<string, string>>> = {
   vp08: "vp8",
   vp09: "vp09.00.10.08",
   av01: "av01.0.04M.08",
@@ -36,7 +35,7 @@ interface Frame {
   readonly frameType: FrameType;
   readonly timestamp: bigint;
   readonly extension: Extension;
-  readonly codec: FourCc;
+  readonly codec: string;
   readonly payload: Uint8Array;
 }
 
@@ -61,7 +60,7 @@ export class VideoSink implements VideoOutput {
   readonly #received = new RateMeter();
   #carrier: CarrierName | "none" = "none";
   #decoder: VideoDecoder | undefined;
-  #decodes: FourCc | undefined;
+  #decodes: string | undefined;
   /** Contexts are kept: Firefox gives one out only once. */
   readonly #canvases = new Map<number, OffscreenCanvasRenderingContext2D>();
   #latest: VideoFrame | undefined;
@@ -99,12 +98,12 @@ export class VideoSink implements VideoOutput {
   }
 
   /** A frame of the datagram carrier, whole. */
-  datagram(whole: WholeFrame): void {
+  datagram(whole: WholeFrame, codec: string): void {
     const { header, payload } = whole;
     this.#carrier = "datagram";
     const first = header.sequence - BigInt(header.extension.fragment);
     this.#received.add(payload.length, performance.now());
-    const frame: Frame = { ...pick(header), codec: this.#decodes ?? "vp08", payload };
+    const frame: Frame = { ...pick(header), codec, payload };
     const last = header.sequence;
     for (const { item, missing } of this.#sequence.push(first, last, frame, performance.now())) {
       this.#lost += missing > 0 ? 1 : 0;
@@ -184,7 +183,7 @@ export class VideoSink implements VideoOutput {
     }
   }
 
-  #decoderFor(codec: FourCc): VideoDecoder | undefined {
+  #decoderFor(codec: string): VideoDecoder | undefined {
     if (this.#decoder?.state === "configured" && this.#decodes === codec) return this.#decoder;
     const name = CODECS[codec];
     if (name === undefined) return undefined;
@@ -277,7 +276,8 @@ export class VideoSink implements VideoOutput {
   }
 
   #note(frame: VideoFrame): void {
-    const same = this.live && this.width === frame.displayWidth && this.height === frame.displayHeight;
+    const same =
+      this.live && this.width === frame.displayWidth && this.height === frame.displayHeight;
     if (same) return;
     this.live = true;
     this.width = frame.displayWidth;

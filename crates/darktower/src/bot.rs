@@ -1,0 +1,308 @@
+//! `darktower bot`: a participant without a face. It joins by a link, plays real
+//! clips, and checks what it receives without decoding it.
+
+pub(crate) mod histogram;
+pub(crate) mod ledger;
+mod player;
+mod summary;
+
+use std::{
+    process::ExitCode,
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use dt_client::{
+    Api, End, Event, JoinOptions, Joined, Layout, Meeting, MeetingLink, Publication, ReceivedFrame,
+};
+use tokio::{
+    sync::{broadcast, mpsc},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use ledger::Ledger;
+use player::Clips;
+use summary::Summary;
+
+/// Media that others publish must have arrived after so long.
+const FIRST_MEDIA_MAX: Duration = Duration::from_secs(2);
+
+/// Join a meeting as a robot that publishes clips and checks what it receives
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  darktower bot --join http://127.0.0.1:8080/m/abcde-fghjk-mnpqr --duration 10s
+  darktower bot --join LINK --name Robot --publish audio,video --duration 1m --json
+  darktower bot --join LINK --layout grid:2x2 --duration 30s
+
+Exit status: 0 done, 1 its own checks failed (media that others published did
+not arrive, was lost or corrupt, or the session was lost), 2 wrong usage.")]
+pub(crate) struct BotArgs {
+    /// The meeting's link
+    #[arg(long, value_name = "LINK")]
+    join: MeetingLink,
+
+    /// The name that others see
+    #[arg(long, default_value = "Bot", value_parser = participant_name)]
+    name: String,
+
+    /// What to publish: audio, video, screen
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+    publish: Vec<Kind>,
+
+    /// What to receive
+    #[arg(long, value_name = "grid:ROWSxCOLUMNS", default_value = "grid:3x3")]
+    layout: Grid,
+
+    /// Take part only without end-to-end encryption
+    #[arg(long)]
+    no_e2ee: bool,
+
+    /// How long to stay, for example 10s, 500ms, 2m
+    #[arg(long, value_parser = duration)]
+    duration: Duration,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    Audio,
+    Video,
+    Screen,
+}
+
+/// `grid:3x3`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grid {
+    rows: u32,
+    columns: u32,
+}
+
+impl FromStr for Grid {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (rows, columns) = text.strip_prefix("grid:")?.split_once('x')?;
+            let side = |text: &str| text.parse().ok().filter(|n| (1..=256).contains(n));
+            Some(Self {
+                rows: side(rows)?,
+                columns: side(columns)?,
+            })
+        };
+        read().ok_or_else(|| "expected grid:ROWSxCOLUMNS with 1 to 256 each".to_owned())
+    }
+}
+
+fn participant_name(text: &str) -> Result<String, String> {
+    match text.trim().chars().count() {
+        1..=64 => Ok(text.trim().to_owned()),
+        _ => Err("a name has 1 to 64 characters".to_owned()),
+    }
+}
+
+/// A number with `ms`, `s`, `m` or `h` behind it; seconds without.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => 0.001,
+        "s" | "" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("expected a duration like 500ms, 10s or 2m".to_owned()),
+    };
+    let number: f64 = digits
+        .parse()
+        .map_err(|_| "expected a duration like 500ms, 10s or 2m".to_owned())?;
+    Duration::try_from_secs_f64(number * unit)
+        .ok()
+        .filter(|duration| *duration <= Duration::from_secs(7 * 24 * 3600))
+        .ok_or_else(|| "a duration is positive and at most a week".to_owned())
+}
+
+/// Joins, stays, leaves, and prints the summary.
+///
+/// # Errors
+/// When no seat is given.
+pub(crate) async fn run(args: BotArgs) -> anyhow::Result<ExitCode> {
+    let pressed = Instant::now();
+    let clips = Clips::load()?;
+    let access = Api::new(&args.join.api_url())?
+        .guest_access(args.join.key())
+        .await
+        .context("cannot get into the meeting")?;
+    if access.settings.enable_e2e_encryption {
+        bail!(
+            "the meeting is end-to-end encrypted, which this bot {}",
+            if args.no_e2ee { "was told not to use" } else { "cannot take part in" }
+        );
+    }
+    let mut options = JoinOptions::named(&args.name);
+    options.layout = Some(Layout::grid(args.layout.rows, args.layout.columns));
+    for kind in &args.publish {
+        options = options.publishing(clips.publication(*kind));
+    }
+    let Joined {
+        meeting,
+        frames,
+        publishers,
+        events,
+    } = Meeting::join(access, options)
+        .await
+        .context("cannot join the meeting")?;
+    let join = pressed.elapsed();
+    summary::print_joined(&meeting, join, args.json);
+
+    let stop = CancellationToken::new();
+    let mut players = JoinSet::new();
+    for publisher in publishers {
+        players.spawn(clips.play(publisher, stop.clone()));
+    }
+    let mut bot = Bot {
+        events,
+        meeting,
+        frames,
+        ledger: Ledger::new(pressed, clips.known_payloads()),
+        unheard_since: None,
+        unheard: false,
+    };
+    let end = bot.stay(args.duration).await;
+    stop.cancel();
+    let mut sent = player::SentCounts::default();
+    while let Some(counts) = players.join_next().await {
+        sent.add(&counts.context("a player failed")?);
+    }
+    let Bot {
+        meeting,
+        mut ledger,
+        unheard,
+        ..
+    } = bot;
+    ledger.finish(Instant::now());
+    let summary = Summary::new(&meeting, join, &sent, &ledger, end, unheard);
+    if end.is_none() {
+        meeting.leave().await;
+    }
+    summary.print(args.json);
+    Ok(if summary.failures().is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A bot in its seat.
+struct Bot {
+    meeting: Meeting,
+    frames: mpsc::Receiver<ReceivedFrame>,
+    events: broadcast::Receiver<Event>,
+    ledger: Ledger,
+    /// Since when somebody's media is in view while nothing has arrived yet.
+    unheard_since: Option<Instant>,
+    /// That lasted too long.
+    unheard: bool,
+}
+
+impl Bot {
+    /// Receives until the time is over, somebody interrupts, or the seat is over.
+    async fn stay(&mut self, duration: Duration) -> Option<End> {
+        let over = tokio::time::sleep(duration);
+        tokio::pin!(over);
+        let interrupted = tokio::signal::ctrl_c();
+        tokio::pin!(interrupted);
+        let mut frames = Vec::new();
+        loop {
+            tokio::select! {
+                taken = self.frames.recv_many(&mut frames, 64) => {
+                    if taken == 0 {
+                        return Some(self.meeting.ended().await);
+                    }
+                    let now = Instant::now();
+                    for frame in frames.drain(..) {
+                        self.ledger.receive(&frame, now);
+                    }
+                    self.unheard_since = None;
+                }
+                event = self.events.recv() => self.handle(event),
+                end = self.meeting.ended() => return Some(end),
+                () = &mut over => break,
+                // Without a handler for it there is no way to interrupt but a kill.
+                Ok(()) = &mut interrupted => break,
+            }
+        }
+        self.check_unheard();
+        None
+    }
+
+    fn handle(&mut self, event: Result<Event, broadcast::error::RecvError>) {
+        self.check_unheard();
+        match event {
+            Ok(Event::Updated(id)) => {
+                let roster = self.meeting.roster();
+                let streams = roster.get(id).map_or(&[][..], |p| &p.streams);
+                for stream in streams.iter().filter(|stream| stream.muted) {
+                    self.ledger.interrupt(stream.id);
+                }
+            }
+            Ok(Event::Unpublished(_, stream)) => self.ledger.interrupt(stream),
+            Ok(Event::Left(..)) => {
+                let roster = self.meeting.roster();
+                self.ledger.interrupt_unless(|id| roster.stream(id).is_some());
+            }
+            Ok(Event::Assigned(streams)) => {
+                self.ledger.interrupt_unless(|id| streams.contains(&id));
+                let roster = self.meeting.roster();
+                let in_view = streams
+                    .iter()
+                    .any(|id| roster.stream(*id).is_some_and(|stream| !stream.muted));
+                if !in_view || self.ledger.frames() > 0 {
+                    self.unheard_since = None;
+                } else {
+                    self.unheard_since.get_or_insert_with(Instant::now);
+                }
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    fn check_unheard(&mut self) {
+        if self.unheard_since.is_some_and(|since| since.elapsed() > FIRST_MEDIA_MAX) {
+            self.unheard = true;
+        }
+    }
+}
+
+impl Kind {
+    fn publication(self, width: u32, height: u32, framerate: u32) -> Publication {
+        match self {
+            Self::Audio => Publication::microphone(),
+            Self::Video => Publication::camera(width, height, framerate),
+            Self::Screen => Publication::screen(width, height, framerate),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_grids_are_read_or_refused_with_a_hint() {
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
+        for text in ["", "s", "-1s", "10 days", "NaN", "1e9h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert_eq!("grid:2x3".parse(), Ok(Grid { rows: 2, columns: 3 }));
+        for text in ["grid:0x1", "2x2", "grid:257x1", "grid:2"] {
+            assert!(text.parse::<Grid>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a bot says at its end: one JSON object, or lines for a person.
+
+use std::time::Duration;
+
+use dt_client::{End, Meeting, ReceiveStats};
+use serde_json::json;
+
+use super::{histogram::ms, ledger::Ledger, player::SentCounts};
+
+/// Says that the seat was given.
+pub(super) fn print_joined(meeting: &Meeting, join: Duration, as_json: bool) {
+    if as_json {
+        println!(
+            "{}",
+            json!({
+                "event": "joined",
+                "meeting_id": meeting.meeting_id().to_string(),
+                "participant_id": meeting.participant_id().to_string(),
+                "join_ms": ms(join),
+            })
+        );
+    } else {
+        println!("Joined in {:.0} ms.", ms(join));
+    }
+}
+
+pub(super) struct Summary<'a> {
+    participant_id: String,
+    join: Duration,
+    sent: &'a SentCounts,
+    ledger: &'a Ledger,
+    stats: ReceiveStats,
+    end: Option<End>,
+    unheard: bool,
+}
+
+impl<'a> Summary<'a> {
+    pub(super) fn new(
+        meeting: &Meeting,
+        join: Duration,
+        sent: &'a SentCounts,
+        ledger: &'a Ledger,
+        end: Option<End>,
+        unheard: bool,
+    ) -> Self {
+        Self {
+            participant_id: meeting.participant_id().to_string(),
+            join,
+            sent,
+            ledger,
+            stats: meeting.receive_stats(),
+            end,
+            unheard,
+        }
+    }
+
+    /// What is wrong, in words; nothing when all is well.
+    pub(super) fn failures(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        match self.end {
+            // The host's will.
+            None | Some(End::Left | End::Removed | End::MeetingEnded) => {}
+            Some(end) => failures.push(end.to_string()),
+        }
+        if self.unheard {
+            failures.push("others published, and no media arrived".to_owned());
+        }
+        if self.ledger.corrupt() > 0 {
+            failures.push(format!("{} frames were corrupt", self.ledger.corrupt()));
+        }
+        if self.ledger.lost() > 0 {
+            failures.push(format!("{} frames were lost", self.ledger.lost()));
+        }
+        failures
+    }
+
+    pub(super) fn print(&self, as_json: bool) {
+        if as_json {
+            println!("{}", self.json());
+        } else {
+            self.print_for_a_person();
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let gaps = self.ledger.gaps();
+        json!({
+            "event": "summary",
+            "participant_id": self.participant_id,
+            "join_ms": ms(self.join),
+            "first_media_ms": self.ledger.first_media().map(ms),
+            "sent": {
+                "frames": self.sent.audio_frames + self.sent.video_frames,
+                "audio_frames": self.sent.audio_frames,
+                "video_frames": self.sent.video_frames,
+                "bytes": self.sent.bytes,
+            },
+            "received": {
+                "frames": self.ledger.frames(),
+                "bytes": self.ledger.bytes(),
+                "lost_frames": self.ledger.lost(),
+                "decrypt_failures": 0,
+                "corrupt": self.ledger.corrupt(),
+                "duplicates": self.stats.duplicates,
+            },
+            "latency_ms": self.ledger.latency().json(),
+            "longest_gap_ms": {
+                "audio": gaps.audio.map(ms),
+                "video": gaps.video.map(ms),
+            },
+            "ended": self.end.map(|end| end.to_string()),
+            "failures": self.failures(),
+        })
+    }
+
+    fn print_for_a_person(&self) {
+        let or_none = |time: Option<f64>| time.map_or("none".into(), |ms| format!("{ms:.1} ms"));
+        let ledger = self.ledger;
+        let (latency, gaps) = (ledger.latency(), ledger.gaps());
+        println!(
+            "Sent      {} video and {} audio frames, {} kB",
+            self.sent.video_frames,
+            self.sent.audio_frames,
+            self.sent.bytes / 1000
+        );
+        println!(
+            "Received  {} frames, {} kB, {} lost, {} corrupt; the first after {}",
+            ledger.frames(),
+            ledger.bytes() / 1000,
+            ledger.lost(),
+            ledger.corrupt(),
+            or_none(ledger.first_media().map(ms))
+        );
+        println!(
+            "Latency   p50 {}, p95 {}, p99 {}",
+            or_none(latency.percentile_ms(0.5)),
+            or_none(latency.percentile_ms(0.95)),
+            or_none(latency.percentile_ms(0.99))
+        );
+        println!(
+            "Longest gap  audio {}, video {}",
+            or_none(gaps.audio.map(ms)),
+            or_none(gaps.video.map(ms))
+        );
+        if let Some(end) = self.end {
+            println!("Ended early: {end}.");
+        }
+        for failure in self.failures() {
+            eprintln!("FAILED: {failure}");
+        }
+    }
+}

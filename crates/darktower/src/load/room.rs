@@ -1,0 +1,349 @@
+//! One room: its meeting, its participants, and what they measure.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use dt_client::{
+    Api, Event, JoinOptions, Joined, Layout, MediaFrame, Meeting, MeetingAccess, NewMeeting,
+    Publication, Publisher, ReceivedFrame, Secret, Sent, now_us,
+};
+use tokio::{
+    sync::{broadcast, mpsc},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{DRAIN, LoadArgs, payload};
+use crate::{
+    bot::ledger::{KnownPayloads, Ledger},
+    meeting_link::settings,
+};
+
+/// Tokens that the API gives at once.
+const TOKENS_AT_ONCE: u32 = 100;
+/// Participants that join at the same time.
+const JOINS_AT_ONCE: usize = 8;
+/// How long media may take to be ready after a join.
+const READY_MAX: Duration = Duration::from_secs(10);
+
+/// A room in which everybody has joined.
+pub(super) struct Room {
+    api: Api,
+    key: String,
+    host_token: Option<Secret>,
+    joins: Vec<Duration>,
+    publishers: Vec<Sender>,
+    subscribers: Vec<Receiver>,
+    sizes: payload::Sizes,
+    fps: u32,
+}
+
+struct Sender {
+    meeting: Meeting,
+    publisher: Publisher,
+}
+
+struct Receiver {
+    meeting: Meeting,
+    frames: mpsc::Receiver<ReceivedFrame>,
+}
+
+/// What a room measured.
+pub(super) struct Outcome {
+    pub(super) joins: Vec<Duration>,
+    pub(super) sent_frames: u64,
+    pub(super) sent_bytes: u64,
+    pub(super) expected_frames: u64,
+    pub(super) ledgers: Vec<Ledger>,
+    /// Participants whose session did not last.
+    pub(super) gone: u64,
+    /// Frames that could not be sent although somebody wanted them.
+    pub(super) not_sent: u64,
+}
+
+impl Room {
+    /// Makes the meeting and lets everybody join.
+    pub(super) async fn open(api: &Api, args: &LoadArgs) -> anyhow::Result<Self> {
+        let people = args.publishers + args.subscribers;
+        let access = api
+            .create_meeting(&NewMeeting {
+                display_name: Some("Load".to_owned()),
+                max_participants: Some(people.max(2)),
+                settings: settings(args.no_e2ee),
+            })
+            .await?;
+        let mut room = Self {
+            api: api.clone(),
+            key: access.meeting_code.clone(),
+            host_token: access.host_token.clone(),
+            joins: Vec::new(),
+            publishers: Vec::new(),
+            subscribers: Vec::new(),
+            sizes: payload::Sizes::new(args.video_kbps, args.fps),
+            fps: args.fps,
+        };
+        let mut tokens = room.tokens(people).await?;
+        let publishing = tokens.split_off(args.subscribers as usize);
+        let accesses = |tokens: Vec<Secret>| {
+            let access = access.clone();
+            tokens.into_iter().map(move |join_token| MeetingAccess {
+                join_token,
+                ..access.clone()
+            })
+        };
+        let publish = publication(args);
+        let options = |number: usize| JoinOptions {
+            layout: None,
+            ..JoinOptions::named(format!("Publisher {number}")).publishing(publish.clone())
+        };
+        for (joined, took) in join_all(accesses(publishing), options).await? {
+            room.joins.push(took);
+            let publisher = joined.publishers.into_iter().next();
+            room.publishers.push(Sender {
+                meeting: joined.meeting,
+                publisher: publisher.context("a join without its publisher")?,
+            });
+        }
+        let side = (1..).find(|side| side * side >= args.publishers).unwrap_or(1);
+        let options = |number: usize| JoinOptions {
+            layout: Some(Layout {
+                audio: 1,
+                ..Layout::grid(side, side)
+            }),
+            ..JoinOptions::named(format!("Subscriber {number}"))
+        };
+        for (joined, took) in join_all(accesses(tokens), options).await? {
+            room.joins.push(took);
+            room.subscribers.push(Receiver {
+                meeting: joined.meeting,
+                frames: joined.frames,
+            });
+        }
+        room.wait_until_wanted().await?;
+        Ok(room)
+    }
+
+    /// One join token a participant.
+    async fn tokens(&self, people: u32) -> anyhow::Result<Vec<Secret>> {
+        let host_token = self
+            .host_token
+            .as_ref()
+            .context("the API gave no host token")?;
+        let mut tokens = Vec::new();
+        let mut left = people;
+        while left > 0 {
+            let count = left.min(TOKENS_AT_ONCE);
+            let access = self.api.guests_access(&self.key, host_token, count).await?;
+            if access.join_tokens.is_empty() {
+                tokens.push(access.join_token);
+                left -= 1;
+            } else {
+                left = left.saturating_sub(u32::try_from(access.join_tokens.len()).unwrap_or(left));
+                tokens.extend(access.join_tokens);
+            }
+        }
+        tokens.truncate(people as usize);
+        Ok(tokens)
+    }
+
+    /// Waits until every publisher is told to send.
+    async fn wait_until_wanted(&mut self) -> anyhow::Result<()> {
+        if self.subscribers.is_empty() {
+            return Ok(());
+        }
+        for sender in &mut self.publishers {
+            let wanted = async {
+                while !sender.publisher.is_active() {
+                    if !sender.publisher.directive_changed().await {
+                        return false;
+                    }
+                }
+                true
+            };
+            let wanted = tokio::time::timeout(READY_MAX, wanted).await;
+            anyhow::ensure!(wanted == Ok(true), "nobody asked a publisher to send");
+        }
+        Ok(())
+    }
+
+    /// Sends from `go` on until told to stop, and measures.
+    pub(super) async fn run(self, go: tokio::time::Instant, stop: CancellationToken) -> Outcome {
+        let begun = go.into_std();
+        let drained = CancellationToken::new();
+        let mut senders = JoinSet::new();
+        let mut receivers = JoinSet::new();
+        let subscribers = self.subscribers.len() as u64;
+        for receiver in self.subscribers {
+            receivers.spawn(receive(receiver, begun, drained.clone()));
+        }
+        for sender in self.publishers {
+            senders.spawn(send(sender, self.sizes, self.fps, go, stop.clone()));
+        }
+        let mut outcome = Outcome {
+            joins: self.joins,
+            sent_frames: 0,
+            sent_bytes: 0,
+            expected_frames: 0,
+            ledgers: Vec::new(),
+            gone: 0,
+            not_sent: 0,
+        };
+        let mut meetings = Vec::new();
+        while let Some(Ok((meeting, counts))) = senders.join_next().await {
+            outcome.sent_frames += counts.frames;
+            outcome.sent_bytes += counts.bytes;
+            outcome.not_sent += counts.not_sent;
+            outcome.gone += u64::from(has_ended(&meeting));
+            meetings.push(meeting);
+        }
+        outcome.expected_frames = outcome.sent_frames * subscribers;
+        tokio::time::sleep(DRAIN).await;
+        drained.cancel();
+        while let Some(Ok((meeting, ledger))) = receivers.join_next().await {
+            outcome.gone += u64::from(has_ended(&meeting));
+            outcome.ledgers.push(ledger);
+            meetings.push(meeting);
+        }
+        if let Some(host_token) = &self.host_token {
+            // The meeting would end by itself; this frees its seats at once.
+            let _ = self.api.end_meeting(&self.key, host_token).await;
+        }
+        outcome
+    }
+}
+
+fn has_ended(meeting: &Meeting) -> bool {
+    matches!(meeting.phase(), dt_client::Phase::Ended(_))
+}
+
+fn publication(args: &LoadArgs) -> Publication {
+    Publication {
+        carrier: args.carrier.into(),
+        max_bitrate: args.video_kbps * 1000,
+        ..Publication::camera(1280, 720, args.fps)
+    }
+}
+
+/// Joins a few at a time; gives them in any order, with the time each took.
+async fn join_all(
+    accesses: impl Iterator<Item = MeetingAccess>,
+    options: impl Fn(usize) -> JoinOptions,
+) -> anyhow::Result<Vec<(Joined, Duration)>> {
+    let mut joined = Vec::new();
+    let mut joining = JoinSet::new();
+    let permits = Arc::new(tokio::sync::Semaphore::new(JOINS_AT_ONCE));
+    for (number, access) in (1..).zip(accesses) {
+        let (permits, options) = (Arc::clone(&permits), options(number));
+        joining.spawn(async move {
+            let _permit = permits.acquire_owned().await?;
+            let begun = Instant::now();
+            let mut joined = Meeting::join(access, options).await?;
+            let took = begun.elapsed();
+            let ready = tokio::time::timeout(READY_MAX, media_ready(&mut joined.events));
+            anyhow::ensure!(ready.await == Ok(true), "media did not become ready");
+            Ok((joined, took))
+        });
+    }
+    while let Some(result) = joining.join_next().await {
+        joined.push(result??);
+    }
+    Ok(joined)
+}
+
+async fn media_ready(events: &mut broadcast::Receiver<Event>) -> bool {
+    loop {
+        match events.recv().await {
+            Ok(Event::MediaReady) => return true,
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return false,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct SendCounts {
+    frames: u64,
+    bytes: u64,
+    not_sent: u64,
+}
+
+async fn send(
+    sender: Sender,
+    sizes: payload::Sizes,
+    fps: u32,
+    go: tokio::time::Instant,
+    stop: CancellationToken,
+) -> (Meeting, SendCounts) {
+    let Sender {
+        meeting,
+        mut publisher,
+    } = sender;
+    let mut counts = SendCounts::default();
+    let mut tick = tokio::time::interval_at(go, Duration::from_secs(1) / fps);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut number = 0;
+    let mut in_group = 0;
+    let mut last_us = 0;
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            _ = tick.tick() => {}
+        }
+        // Before the first frame a key frame is due anyway.
+        let key = publisher.take_key_frame_request() || in_group == 0;
+        last_us = now_us().max(last_us + 1);
+        let payload = payload::make(number, key, &sizes);
+        let bytes = payload.len() as u64;
+        match publisher.send(&MediaFrame::video(last_us, key, payload)) {
+            Sent::Queued => {
+                counts.frames += 1;
+                counts.bytes += bytes;
+                in_group = if key { 1 } else { (in_group + 1) % sizes.group_frames };
+                number += 1;
+            }
+            Sent::Paused => in_group = 0,
+            Sent::NeedsKeyFrame | Sent::TooLong => {
+                counts.not_sent += 1;
+                in_group = 0;
+            }
+        }
+    }
+    // Dropped, it would take the stream away while frames are under way.
+    tokio::time::sleep(DRAIN).await;
+    drop(publisher);
+    (meeting, counts)
+}
+
+async fn receive(
+    receiver: Receiver,
+    begun: Instant,
+    drained: CancellationToken,
+) -> (Meeting, Ledger) {
+    let Receiver {
+        meeting,
+        mut frames,
+    } = receiver;
+    let mut ledger = Ledger::new(begun, KnownPayloads::default());
+    let mut batch = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            taken = frames.recv_many(&mut batch, 64) => {
+                if taken == 0 {
+                    break;
+                }
+                let now = Instant::now();
+                for frame in batch.drain(..) {
+                    let sound = payload::is_sound(&frame.payload);
+                    ledger.receive_checked(&frame, now, sound);
+                }
+            }
+            () = drained.cancelled() => break,
+        }
+    }
+    (meeting, ledger)
+}
