@@ -62,8 +62,12 @@ pub(crate) fn main(args: Args, started_at: Instant) -> ExitCode {
 
 fn start(settings: Settings, json: bool, started_at: Instant) -> anyhow::Result<()> {
     // A person who started it wants to hear of trouble, a program of everything.
-    let (format, filter) =
-        if json { (LogFormat::Json, "info") } else { (LogFormat::Human, "warn") };
+    // The WebTransport library warns of every peer that goes without a goodbye.
+    let (format, filter) = if json {
+        (LogFormat::Json, "info,web_transport_quinn=error")
+    } else {
+        (LogFormat::Human, "warn,web_transport_quinn=error")
+    };
     dt_telemetry::init_logs(format, filter)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)

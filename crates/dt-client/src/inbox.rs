@@ -138,24 +138,24 @@ impl Inbox {
         now: Instant,
         output: &mut Output,
     ) {
-        let place = header
-            .label()
-            .map_or(Place::Unknown, |label| self.assignments.place(label));
+        let label = header.label();
+        let place = label.map_or(Place::Unknown, |label| self.assignments.place(label));
         match place {
+            _ if now.saturating_duration_since(since) > HELD_MAX => self.stats.rejected += 1,
             Place::Known(assigned)
                 if assigned.user_id == header.user_id
                     && assigned.codec.kind() == header.frame_type.kind() =>
             {
                 self.fragment(&assigned, &header, payload, now, output);
             }
-            Place::Newer if now.saturating_duration_since(since) <= HELD_MAX => {
+            Place::Newer => {
                 if self.held.len() == HELD_DATAGRAMS_MAX {
                     self.held.pop_front();
                     self.stats.rejected += 1;
                 }
                 self.held.push_back((since, header, payload));
             }
-            Place::Known(_) | Place::Newer | Place::Unknown => self.stats.rejected += 1,
+            Place::Known(_) | Place::Unknown => self.stats.rejected += 1,
         }
     }
 

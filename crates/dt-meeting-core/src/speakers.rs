@@ -30,14 +30,15 @@ pub(crate) struct Speakers {
 
 impl Speakers {
     /// A handler's whole list, already limited to people who can be heard.
-    pub(crate) fn report(&mut self, handler: HandlerId, mut users: Vec<UserId>, now: Time) {
+    /// True when it changes who speaks, or their order.
+    pub(crate) fn report(&mut self, handler: HandlerId, mut users: Vec<UserId>, now: Time) -> bool {
         users.truncate(SPEAKERS_MAX);
         if users.is_empty() {
             self.reported.remove(&handler);
         } else {
             self.reported.insert(handler, users);
         }
-        self.merge(now);
+        self.merge(now)
     }
 
     /// Nobody hears this one now (muted, gone).
@@ -57,7 +58,7 @@ impl Speakers {
     }
 
     /// The loudest of each handler, then the second of each, and so on.
-    fn merge(&mut self, now: Time) {
+    fn merge(&mut self, now: Time) -> bool {
         let longest = self.reported.values().map(Vec::len).max().unwrap_or(0);
         let by_rank = (0..longest).flat_map(|rank| {
             self.reported
@@ -74,7 +75,9 @@ impl Speakers {
         for user in &current {
             self.since.entry(*user).or_insert(now);
         }
+        let changed = self.current != current;
         self.current = current;
+        changed
     }
 
     /// What everybody must be told now, if anything.

@@ -1,6 +1,8 @@
 //! WebTransport over real loopback sockets: what arrives, what is refused, and
 //! with which codes it ends.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;

@@ -7,6 +7,9 @@
 //! `DT_WRITE_VECTORS=1` the file is written anew (the JSON of a new vector is
 //! left `null`, to be filled in).
 
+// Helpers of tests panic as tests do.
+#![allow(clippy::unwrap_used)]
+
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use bytes::Bytes;

@@ -258,8 +258,8 @@ impl Meeting {
             .filter_map(|p| self.roster.by_participant(*p));
         let users = users.filter(audible).collect();
         if self.config.handlers.contains(&handler) {
-            self.speakers.report(handler, users, now);
-            self.plan_stale = true;
+            // Audio slots may follow, tiles do when somebody has spoken long enough.
+            self.plan_stale |= self.speakers.report(handler, users, now);
         }
         self.settle(now)
     }

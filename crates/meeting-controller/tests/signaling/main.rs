@@ -4,9 +4,13 @@
 //! The media handler and the registry are recorders of their interfaces; nothing
 //! of the controller is replaced.
 
+// Helpers of tests panic as tests do.
+#![allow(clippy::unwrap_used)]
+
 mod bench;
 mod hostile;
 mod joining;
 mod lifetime;
 mod media;
 mod moderation;
+mod privacy;

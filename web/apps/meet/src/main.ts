@@ -1,9 +1,14 @@
 // Starts the app in the page, on the real SDK.
-import { Meeting, createMeeting, getGuestAccess, getHostAccess } from "@darktower/media";
+import {
+  Meeting,
+  createMeeting,
+  getGuestAccess,
+  getHostAccess,
+  missingFeatures,
+} from "@darktower/media";
 import { mount } from "svelte";
 import App from "./App.svelte";
 import "./app/theme.css";
-import { browserSupported } from "./app/support";
 import { texts } from "./texts";
 
 document.documentElement.lang = texts.lang;
@@ -20,7 +25,7 @@ mount(App, {
       getGuestAccess,
       getHostAccess,
       openMeeting: (access, options) => new Meeting(access, options),
-      supported: browserSupported,
+      supported: () => missingFeatures().length === 0,
     },
   },
 });

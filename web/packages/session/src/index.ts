@@ -8,5 +8,6 @@ export * from "./http";
 export * from "./ids";
 export * from "./liveness";
 export type { ParticipantRecord, StreamRecord } from "./roster";
+export type { EncodingOrder, MediaServer } from "./read";
 export type { SeatPhase } from "./seat";
 export * from "./signaling";

@@ -13,11 +13,8 @@ import {
   type ClientBody,
   type ErrorMessage,
   type JoinResponse,
-  type MediaServerInfo,
   type Received,
-  type SendDirective,
   type ServerBody,
-  type StreamAssignments,
   EndMeetingSchema,
   HeartbeatSchema,
   LeaveSchema,
@@ -28,18 +25,24 @@ import {
   UnpublishStreamSchema,
   UpdateLayoutSchema,
 } from "@darktower/protocol";
-import type { CarrierName, HandlerEndpoint, MeetingLayout, SourceKind } from "./api";
+import type { MeetingLayout, SourceKind } from "./api";
 import type { Assignment } from "./assignments";
-import { handlerId, participantId, streamId, type HandlerId, type StreamId } from "./ids";
-import { Roster, carrierName, kindOfStream, streamTypeOf, type RosterEvent } from "./roster";
+import { streamId, type HandlerId, type StreamId } from "./ids";
+import {
+  readAssignments,
+  readDirective,
+  readMediaServer,
+  readMediaServers,
+  type EncodingOrder,
+  type MediaServer,
+} from "./read";
+import { Roster, streamTypeOf, type RosterEvent } from "./roster";
 import { Seat, type SeatPhase } from "./seat";
 
 /** Requests whose answer is waited for at most; the oldest are forgotten. */
 const PENDING_MAX = 256;
-/** Servers, encodings, assignments and speakers taken from one message at most. */
-const HANDLERS_MAX = 8;
-const ENCODINGS_MAX = 64;
-const ASSIGNMENTS_MAX = 1024;
+/** Speakers told of at once. */
+const SPEAKERS_MAX = 256;
 /** Others heard at once. */
 const AUDIO_SLOTS = 8;
 const AUDIO_SLOT_FIRST = 0x1_0000;
@@ -55,21 +58,6 @@ export interface Publication {
   readonly maxBitrate: number;
   readonly muted: boolean;
   readonly video?: { readonly width: number; readonly height: number; readonly framerate: number };
-}
-
-export interface EncodingOrder {
-  readonly streamId: StreamId;
-  readonly active: boolean;
-  readonly carrier: CarrierName | undefined;
-  readonly handlerIds: readonly HandlerId[];
-  /** Bits per second, 0: as published. */
-  readonly maxBitrate: number;
-}
-
-/** A handler to dial with a token that was made for it. */
-export interface MediaServer {
-  readonly endpoint: HandlerEndpoint;
-  readonly token: string;
 }
 
 export type SignalingEvent =
@@ -276,13 +264,17 @@ export class Signaling {
         this.#refused(attempt, requestId, pending, body.value, nowMs);
         return;
       case "streamAssignments":
-        this.#assign(body.value);
+        this.#event({
+          type: "assignments",
+          generation: body.value.generation,
+          list: readAssignments(body.value),
+        });
         return;
       case "sendDirective":
-        this.#direct(body.value);
+        this.#event({ type: "directive", encodings: readDirective(body.value) });
         return;
       case "activeSpeakers": {
-        const participantIds = body.value.participantIds.slice(0, ASSIGNMENTS_MAX);
+        const participantIds = body.value.participantIds.slice(0, SPEAKERS_MAX);
         this.#event({ type: "speakers", participantIds });
         return;
       }
@@ -290,7 +282,7 @@ export class Signaling {
         this.#event({ type: "keyframe", streamId: streamId(body.value.streamId) });
         return;
       case "mediaToken": {
-        const server = body.value.mediaServer && mediaServer(body.value.mediaServer);
+        const server = body.value.mediaServer && readMediaServer(body.value.mediaServer);
         if (server !== undefined) this.#event({ type: "media-server", server });
         return;
       }
@@ -364,11 +356,11 @@ export class Signaling {
     this.#seat.handleJoined(attempt, response.resumeToken, nowMs);
     this.#reconcile(new Map(self.streams.map((one) => [streamId(one.streamId), one.muted])));
     this.#event({ type: "resume-token", token: response.resumeToken });
-    const wire = response.mediaServers.slice(0, HANDLERS_MAX);
-    if (wire.length === 0 && response.mediaServer !== undefined) wire.push(response.mediaServer);
-    const servers = wire.map(mediaServer).filter((one) => one !== undefined);
+    const servers = readMediaServers(response);
     this.#event({ type: "seated", userId: response.userId, servers });
-    if (response.sendDirective !== undefined) this.#direct(response.sendDirective);
+    if (response.sendDirective !== undefined) {
+      this.#event({ type: "directive", encodings: readDirective(response.sendDirective) });
+    }
     this.#updateLayout();
     this.#event({ type: "roster" });
   }
@@ -421,40 +413,6 @@ export class Signaling {
       }
     }
     this.#event({ type: "roster" });
-  }
-
-  #assign(assignments: StreamAssignments): void {
-    const list: Assignment[] = [];
-    for (const one of assignments.assignments.slice(0, ASSIGNMENTS_MAX)) {
-      const kind = kindOfStream(one.streamType);
-      if (kind === undefined) continue;
-      list.push({
-        slot: one.slot,
-        streamId: streamId(one.streamId),
-        participantId: participantId(one.participantId),
-        userId: one.userId,
-        kind,
-        carrier: carrierName(one.carrier, kind),
-        codec: one.codec,
-      });
-    }
-    this.#event({ type: "assignments", generation: assignments.generation, list });
-  }
-
-  #direct(directive: SendDirective): void {
-    const encodings = directive.encodings.slice(0, ENCODINGS_MAX).map((one): EncodingOrder => ({
-      streamId: streamId(one.streamId),
-      active: one.active,
-      carrier:
-        one.carrier === Carrier.DATAGRAM
-          ? "datagram"
-          : one.carrier === Carrier.STREAM
-            ? "stream"
-            : undefined,
-      handlerIds: one.handlerIds.slice(0, HANDLERS_MAX).map(handlerId),
-      maxBitrate: one.maxBitrate,
-    }));
-    this.#event({ type: "directive", encodings });
   }
 
   #updateLayout(): void {
@@ -514,17 +472,4 @@ export class Signaling {
     this.#effects.push({ type: "send", attempt, message: writeClientMessage(id, body) });
     return id;
   }
-}
-
-function mediaServer(info: MediaServerInfo): MediaServer | undefined {
-  if (!info.mediaHandlerUrl.startsWith("https://")) return undefined;
-  return {
-    endpoint: {
-      handlerId: handlerId(info.handlerId),
-      url: info.mediaHandlerUrl,
-      websocketUrl: info.websocketUrl === "" ? null : info.websocketUrl,
-      certificateHashes: info.certificateHashes.slice(0, 4),
-    },
-    token: info.connectionToken,
-  };
 }

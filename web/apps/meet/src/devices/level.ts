@@ -14,6 +14,11 @@ export function barOf(peak: number): number {
   return Math.min(1, Math.max(0, (db - FLOOR_DB) / (TOP_DB - FLOOR_DB)));
 }
 
+/** Chromium's; not in the type library yet. */
+declare const MediaStreamTrackProcessor: new (init: { track: MediaStreamTrack }) => {
+  readonly readable: ReadableStream<AudioData>;
+};
+
 /**
  * Calls `onLevel` (0 to 1) until the returned function is called. Levels fall
  * slowly and rise at once, as on any meter.
@@ -40,7 +45,7 @@ export function watchLevel(track: MediaStreamTrack, onLevel: (level: number) => 
  * person arriving by a link has not made; the track's own samples do not.
  */
 function readFrames(track: MediaStreamTrack, show: (peak: number) => void): () => void {
-  const processor = new MediaStreamTrackProcessor<AudioData>({ track });
+  const processor = new MediaStreamTrackProcessor({ track });
   const reader = processor.readable.getReader();
   let samples = new Float32Array(0);
   let peak = 0;

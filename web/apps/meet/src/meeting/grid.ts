@@ -248,6 +248,12 @@ export function slotsFor(count: number, limit: number): { rows: number; columns:
   const most = clamp(limit, 1, TILES_MAX);
   const side = SLOT_SIDES.find((s) => s * s > count) ?? 7;
   if (side * side <= most) return { rows: side, columns: side };
-  const columns = Math.ceil(Math.sqrt(most));
-  return { rows: Math.max(1, Math.floor(most / columns)), columns };
+  let best = { rows: 1, columns: most };
+  for (let columns = Math.ceil(Math.sqrt(most)); columns <= most; columns++) {
+    const rows = Math.floor(most / columns);
+    // Near to a square, unless that gives slots away.
+    if (rows * columns === most) return { rows, columns };
+    if (rows * columns > best.rows * best.columns) best = { rows, columns };
+  }
+  return best;
 }

@@ -47,6 +47,8 @@ export class Room {
   pinned = $state<string | null>(null);
   selfHidden = $state(false);
   sharing = $state(false);
+  /** The browser holds the sound back until a key or click. */
+  soundBlocked = $state(false);
   readonly isHost = $derived(this.self.role === "host");
   readonly headcount = $derived(this.others.length + 1);
 
@@ -87,6 +89,7 @@ export class Room {
         if (reason === "meeting-ended") return;
         this.announcer.person(reason, participant.name);
       }),
+      meeting.on("soundBlocked", (blocked) => (this.soundBlocked = blocked)),
       meeting.on("trackEnded", (kind) => {
         if (kind === "screen") this.sharing = false;
       }),
@@ -115,6 +118,7 @@ export class Room {
 
   /** Tells the meeting about one's camera; says nothing that it knows already. */
   syncCamera(track: MediaStreamTrack | null, on: boolean): void {
+    if (this.phase.phase === "idle") return;
     const muted = !on || track === null;
     // Muted first when it goes, last when it comes: no frame of a dead track.
     if (muted) this.#muteCamera(true);
@@ -127,6 +131,7 @@ export class Room {
 
   /** Tells the meeting about one's microphone; says nothing that it knows already. */
   syncMicrophone(track: MediaStreamTrack | null, on: boolean): void {
+    if (this.phase.phase === "idle") return;
     const muted = !on || track === null;
     if (muted) this.#muteMicrophone(true);
     if (track !== this.#microphone) {

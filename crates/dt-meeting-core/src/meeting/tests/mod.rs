@@ -1,0 +1,240 @@
+//! One fact a test, for what random schedules can't name.
+
+mod layouts;
+mod streams;
+
+use std::collections::BTreeMap;
+
+use dt_ids::{HandlerId, MeetingId, StreamId};
+use dt_wire::v1::{
+    self, ErrorCode, GridLayout, PublishStream, Role, SetMute, StreamAssignments, StreamMetadata,
+    StreamType, SubscribeLayout, SubscribeStream, UnpublishStream, UpdateLayout,
+    client_message::Body as Request, layout::Kind, server_message::Body,
+};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use super::{Join, Meeting};
+use crate::{CloseCode, Config, Credential, Effect, Limits, SessionId, Settings, Time};
+
+/// A meeting whose handler confirms at once.
+struct Room {
+    meeting: Meeting,
+    handler: HandlerId,
+    now: Time,
+    rng: StdRng,
+    /// What each session was told, in order.
+    told: BTreeMap<SessionId, Vec<(u64, Body)>>,
+    effects: Vec<Effect>,
+}
+
+/// Somebody in it: session and participant id.
+#[derive(Clone, Copy)]
+struct Person(u64);
+
+impl Room {
+    fn new(participants_max: usize) -> Self {
+        let handler = HandlerId::from_bytes([9; 16]);
+        let now = Time(1_700_000_000_000);
+        let config = Config {
+            meeting: MeetingId::from_bytes([1; 16]),
+            lease: 5,
+            handlers: vec![handler],
+            settings: Settings {
+                display_name: "room".into(),
+                participants_max,
+                enable_e2e_encryption: false,
+                hide_audio_levels: false,
+            },
+            limits: Limits::default(),
+        };
+        Self {
+            meeting: Meeting::new(config, now),
+            handler,
+            now,
+            rng: StdRng::seed_from_u64(1),
+            told: BTreeMap::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    fn apply(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match &effect {
+                Effect::Send { sessions, message } => {
+                    for session in sessions {
+                        let body = message.body.clone().unwrap();
+                        self.told
+                            .entry(*session)
+                            .or_default()
+                            .push((message.request_id, body));
+                    }
+                }
+                Effect::SendWithMediaAccess {
+                    session, message, ..
+                } => {
+                    let body = message.body.clone().unwrap();
+                    self.told
+                        .entry(*session)
+                        .or_default()
+                        .push((message.request_id, body));
+                }
+                Effect::Register { command, .. } => {
+                    let participant = command.participant_id.parse().unwrap();
+                    let generation = command.generation.unwrap();
+                    let more = self.meeting.handle_registered(
+                        self.handler,
+                        participant,
+                        generation,
+                        self.now,
+                    );
+                    self.apply(more);
+                }
+                _ => {}
+            }
+            self.effects.push(effect);
+        }
+    }
+
+    fn join(&mut self, number: u64, max_video_streams: u32) -> Person {
+        let join = Join {
+            role: Role::Participant,
+            credential: Credential::of(&number.to_string()),
+            name: format!("person {number}"),
+            max_video_streams,
+        };
+        let session = SessionId(number);
+        let effects = self
+            .meeting
+            .handle_join(session, 1, join, self.now, &mut self.rng)
+            .unwrap();
+        self.apply(effects);
+        Person(number)
+    }
+
+    fn people(&mut self, count: u64) -> Vec<Person> {
+        (1..=count).map(|n| self.join(n, 0)).collect()
+    }
+
+    fn ask(&mut self, who: Person, request: Request) -> Body {
+        let effects = self
+            .meeting
+            .handle_request(SessionId(who.0), 77, request, self.now);
+        self.apply(effects);
+        let told = &self.told[&SessionId(who.0)];
+        told.iter()
+            .rev()
+            .find(|(id, _)| *id == 77)
+            .expect("an answer")
+            .1
+            .clone()
+    }
+
+    fn refused(&mut self, who: Person, request: Request) -> ErrorCode {
+        match self.ask(who, request) {
+            Body::Error(error) => error.code(),
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    fn publish(&mut self, who: Person, kind: StreamType) -> String {
+        let stream_id = StreamId::from_bytes(self.rng.random()).to_string();
+        let codec = if kind == StreamType::Audio {
+            "opus"
+        } else {
+            "vp08"
+        };
+        let request = PublishStream {
+            stream_id: stream_id.clone(),
+            stream_type: kind.into(),
+            metadata: Some(StreamMetadata {
+                codec: codec.into(),
+                ..Default::default()
+            }),
+            stream_number: self.rng.random_range(1..=255),
+            ..PublishStream::default()
+        };
+        let answer = self.ask(who, Request::PublishStream(request));
+        assert!(matches!(answer, Body::StreamPublished(_)), "{answer:?}");
+        stream_id
+    }
+
+    fn camera(&mut self, who: Person) -> String {
+        self.publish(who, StreamType::VideoCamera)
+    }
+
+    fn mute(&mut self, who: Person, stream_id: &str, muted: bool) {
+        self.ask(
+            who,
+            Request::SetMute(SetMute {
+                stream_id: stream_id.into(),
+                muted,
+            }),
+        );
+    }
+
+    fn subscribe(&mut self, who: Person, layout: v1::Layout) -> BTreeMap<u32, String> {
+        let request = Request::SubscribeLayout(SubscribeLayout {
+            layout: Some(layout),
+        });
+        match self.ask(who, request) {
+            Body::StreamAssignments(assignments) => slots(&assignments),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What stands in somebody's slots now, as it was told.
+    fn seen(&self, who: Person) -> BTreeMap<u32, String> {
+        let told = self.told[&SessionId(who.0)].iter().rev();
+        let mut assignments = told.filter_map(|(_, body)| match body {
+            Body::StreamAssignments(assignments) => Some(slots(assignments)),
+            _ => None,
+        });
+        assignments.next().expect("it was told")
+    }
+
+    fn speak(&mut self, people: &[Person]) {
+        let ids: Vec<_> = people
+            .iter()
+            .map(|who| {
+                let user = self.meeting.roster.by_session(SessionId(who.0)).unwrap();
+                self.meeting.roster.get(user).unwrap().participant
+            })
+            .collect();
+        let effects = self.meeting.handle_speakers(self.handler, &ids, self.now);
+        self.apply(effects);
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now = self.now.plus_ms(ms);
+        for session in self.told.keys() {
+            self.meeting.handle_alive(*session, self.now);
+        }
+        let effects = self.meeting.handle_timeout(self.now);
+        self.apply(effects);
+    }
+
+    fn leave(&mut self, who: Person) {
+        let request = Request::Leave(v1::Leave {});
+        let effects = self
+            .meeting
+            .handle_request(SessionId(who.0), 1, request, self.now);
+        self.apply(effects);
+    }
+}
+
+fn slots(assignments: &StreamAssignments) -> BTreeMap<u32, String> {
+    assignments
+        .assignments
+        .iter()
+        .map(|a| (a.slot, a.stream_id.clone()))
+        .collect()
+}
+
+fn grid(rows: u32, columns: u32) -> v1::Layout {
+    v1::Layout {
+        kind: Some(Kind::Grid(GridLayout { rows, columns })),
+        video_slots: (1..=rows * columns).collect(),
+        audio_slots: vec![1001, 1002],
+        ..v1::Layout::default()
+    }
+}
