@@ -139,7 +139,11 @@ pub(crate) async fn run(args: BotArgs) -> anyhow::Result<ExitCode> {
     if access.settings.enable_e2e_encryption {
         bail!(
             "the meeting is end-to-end encrypted, which this bot {}",
-            if args.no_e2ee { "was told not to use" } else { "cannot take part in" }
+            if args.no_e2ee {
+                "was told not to use"
+            } else {
+                "cannot take part in"
+            }
         );
     }
     let mut options = JoinOptions::named(&args.name);
@@ -249,10 +253,12 @@ impl Bot {
                     self.ledger.interrupt(stream.id);
                 }
             }
+            Ok(Event::MediaLost) => self.ledger.disconnected(),
             Ok(Event::Unpublished(_, stream)) => self.ledger.interrupt(stream),
             Ok(Event::Left(..)) => {
                 let roster = self.meeting.roster();
-                self.ledger.interrupt_unless(|id| roster.stream(id).is_some());
+                self.ledger
+                    .interrupt_unless(|id| roster.stream(id).is_some());
             }
             Ok(Event::Assigned(streams)) => {
                 self.ledger.interrupt_unless(|id| streams.contains(&id));
@@ -271,7 +277,10 @@ impl Bot {
     }
 
     fn check_unheard(&mut self) {
-        if self.unheard_since.is_some_and(|since| since.elapsed() > FIRST_MEDIA_MAX) {
+        if self
+            .unheard_since
+            .is_some_and(|since| since.elapsed() > FIRST_MEDIA_MAX)
+        {
             self.unheard = true;
         }
     }
@@ -300,7 +309,13 @@ mod tests {
         for text in ["", "s", "-1s", "10 days", "NaN", "1e9h"] {
             assert!(duration(text).is_err(), "{text}");
         }
-        assert_eq!("grid:2x3".parse(), Ok(Grid { rows: 2, columns: 3 }));
+        assert_eq!(
+            "grid:2x3".parse(),
+            Ok(Grid {
+                rows: 2,
+                columns: 3
+            })
+        );
         for text in ["grid:0x1", "2x2", "grid:257x1", "grid:2"] {
             assert!(text.parse::<Grid>().is_err(), "{text}");
         }

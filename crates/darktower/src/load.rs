@@ -15,10 +15,7 @@ use dt_client::{Api, Carrier};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    bot::duration,
-    meeting_link::api_url,
-};
+use crate::{bot::duration, meeting_link::api_url};
 use report::Report;
 use room::Room;
 
@@ -111,7 +108,11 @@ pub(crate) async fn run(args: LoadArgs) -> anyhow::Result<ExitCode> {
     let api = Api::new(&args.api)?;
     let mut rooms = Vec::new();
     for _ in 0..args.rooms {
-        rooms.push(Room::open(&api, &args).await.context("a room cannot be made")?);
+        rooms.push(
+            Room::open(&api, &args)
+                .await
+                .context("a room cannot be made")?,
+        );
         if !args.json {
             println!("Room {} of {} is full.", rooms.len(), args.rooms);
         }

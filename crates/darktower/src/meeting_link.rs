@@ -27,7 +27,8 @@ pub(crate) struct MeetingLinkArgs {
 
 /// An API's URL, checked; without a path it gets the usual one.
 pub(crate) fn api_url(text: &str) -> Result<String, String> {
-    let url = url::Url::parse(text).map_err(|_| "expected a URL like http://HOST/api/v1".to_owned())?;
+    let url =
+        url::Url::parse(text).map_err(|_| "expected a URL like http://HOST/api/v1".to_owned())?;
     match (url.scheme(), url.path()) {
         ("http" | "https", "/") => Ok(format!("{}/api/v1", text.trim_end_matches('/'))),
         ("http" | "https", _) => Ok(text.trim_end_matches('/').to_owned()),

@@ -90,8 +90,13 @@ async fn run(settings: Settings, json: bool, started_at: Instant) -> anyhow::Res
     let readiness = Arc::new(readiness(&roles));
 
     let mut tasks = Tasks::default();
-    let listening =
-        entrance::spawn(&mut tasks, &settings, &ports, Arc::clone(&certificates), &roles)?;
+    let listening = entrance::spawn(
+        &mut tasks,
+        &settings,
+        &ports,
+        Arc::clone(&certificates),
+        &roles,
+    )?;
     let pages = pages::router(&roles, &settings, &readiness);
     let (plain, public) = (ports.http.try_clone()?, ports.public.try_clone()?);
     let tls = Arc::new(certificates.server_config(&[b"h2", b"http/1.1"]));
@@ -109,7 +114,10 @@ async fn run(settings: Settings, json: bool, started_at: Instant) -> anyhow::Res
             Ok(http::serve(listener, pages, None, stop, HTTP_DRAIN).await?)
         });
         tasks.spawn("metrics upkeep", |stop| async move {
-            while stop.run_until_cancelled(tokio::time::sleep(Metrics::UPKEEP_EVERY)).await.is_some()
+            while stop
+                .run_until_cancelled(tokio::time::sleep(Metrics::UPKEEP_EVERY))
+                .await
+                .is_some()
             {
                 metrics.upkeep();
             }
@@ -141,13 +149,18 @@ async fn run(settings: Settings, json: bool, started_at: Instant) -> anyhow::Res
 
 /// Waits until the QUIC endpoint is open, or says why it is not.
 async fn listened(listening: oneshot::Receiver<anyhow::Result<()>>) -> anyhow::Result<()> {
-    listening.await.unwrap_or_else(|_| Err(anyhow!("the QUIC thread ended")))
+    listening
+        .await
+        .unwrap_or_else(|_| Err(anyhow!("the QUIC thread ended")))
 }
 
 fn certificates(settings: &Settings) -> anyhow::Result<CertificateStore> {
     match (&settings.cert, &settings.key) {
         (Some(certificate), Some(key)) => Ok(CertificateStore::given(certificate, key)?),
-        _ => Ok(CertificateStore::self_signed(&settings.data, &settings.certificate_names())?),
+        _ => Ok(CertificateStore::self_signed(
+            &settings.data,
+            &settings.certificate_names(),
+        )?),
     }
 }
 
@@ -160,7 +173,12 @@ fn readiness(roles: &Roles) -> Readiness {
         })
         .with("state store", move || {
             let state = Arc::clone(&state);
-            async move { state.get("ready").await.map(drop).map_err(|error| error.to_string()) }
+            async move {
+                state
+                    .get("ready")
+                    .await
+                    .map(drop)
+                    .map_err(|error| error.to_string())
+            }
         })
 }
-

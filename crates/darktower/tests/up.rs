@@ -19,8 +19,17 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 fn darktower(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_darktower"));
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for name in ["DARKTOWER_HTTP", "DARKTOWER_PUBLIC", "DARKTOWER_DATA", "DARKTOWER_MASTER_KEY"] {
+    command
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    for name in [
+        "DARKTOWER_HTTP",
+        "DARKTOWER_PUBLIC",
+        "DARKTOWER_DATA",
+        "DARKTOWER_MASTER_KEY",
+    ] {
         command.env_remove(name);
     }
     command
@@ -48,7 +57,10 @@ impl Up {
         });
         thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         let first = first.recv_timeout(DEADLINE).expect("a line in time");
-        Self { ready: serde_json::from_str(&first).unwrap(), child }
+        Self {
+            ready: serde_json::from_str(&first).unwrap(),
+            child,
+        }
     }
 
     fn url(&self, field: &str) -> &str {
@@ -57,7 +69,13 @@ impl Up {
 
     fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     fn stop(mut self) -> i32 {
@@ -65,7 +83,11 @@ impl Up {
         let (ended, end) = mpsc::channel();
         let mut child = std::mem::replace(&mut self.child, Command::new("true").spawn().unwrap());
         thread::spawn(move || ended.send(child.wait()));
-        end.recv_timeout(DEADLINE).expect("an end in time").unwrap().code().unwrap()
+        end.recv_timeout(DEADLINE)
+            .expect("an end in time")
+            .unwrap()
+            .code()
+            .unwrap()
     }
 }
 
@@ -80,11 +102,17 @@ impl Drop for Up {
 fn client() -> reqwest::Client {
     // Another test of this process may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().unwrap()
+    reqwest::Client::builder()
+        .tls_danger_accept_invalid_certs(true)
+        .build()
+        .unwrap()
 }
 
 fn failed(output: &Output) -> (i32, String) {
-    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    (
+        output.status.code().unwrap(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }
 
 #[test]
@@ -94,7 +122,11 @@ fn a_server_becomes_ready_stops_when_told_and_keeps_its_certificate() {
     assert_eq!(first.ready["event"], "ready");
     assert!(first.url("api_url").ends_with("/api/v1"));
     assert!(first.url("api_url").starts_with(first.url("web_url")));
-    assert!(first.url("webtransport_url").starts_with("https://127.0.0.1:"));
+    assert!(
+        first
+            .url("webtransport_url")
+            .starts_with("https://127.0.0.1:")
+    );
     let certificate = first.url("cert_sha256").to_owned();
     assert_eq!(certificate.len(), 64);
     println!("ready after {} ms", first.ready["elapsed_ms"]);
@@ -112,20 +144,54 @@ async fn both_entrances_answer_the_same_api_and_the_public_one_by_http_2() {
     let up = Up::start(data.path(), &[]);
     let public = up.url("webtransport_url").trim_end_matches("/mc");
     let client = client();
-    let plain = client.get(format!("{}/health", up.url("api_url"))).send().await.unwrap();
-    assert_eq!((plain.status().as_u16(), plain.version()), (200, http::Version::HTTP_11));
-    let secure = client.get(format!("{public}/v1/health")).send().await.unwrap();
-    assert_eq!((secure.status().as_u16(), secure.version()), (200, http::Version::HTTP_2));
+    let plain = client
+        .get(format!("{}/health", up.url("api_url")))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (plain.status().as_u16(), plain.version()),
+        (200, http::Version::HTTP_11)
+    );
+    let secure = client
+        .get(format!("{public}/v1/health"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (secure.status().as_u16(), secure.version()),
+        (200, http::Version::HTTP_2)
+    );
 
-    let created = client.post(format!("{}/meetings", up.url("api_url"))).send().await.unwrap();
+    let created = client
+        .post(format!("{}/meetings", up.url("api_url")))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(created.status(), 201);
     let created: Value = created.json().await.unwrap();
-    assert_eq!(created["meeting_controller"]["url"], up.ready["webtransport_url"]);
+    assert_eq!(
+        created["meeting_controller"]["url"],
+        up.ready["webtransport_url"]
+    );
     assert_eq!(created["media_handlers"].as_array().unwrap().len(), 1);
     let link = created["meeting_url"].as_str().unwrap();
-    assert!(link.starts_with(&format!("{}/m/", up.url("web_url"))), "{link}");
-    let again = format!("{public}/api/v1/meetings/{}/guest-token", created["meeting_code"].as_str().unwrap());
-    let guest: Value = client.post(again).send().await.unwrap().json().await.unwrap();
+    assert!(
+        link.starts_with(&format!("{}/m/", up.url("web_url"))),
+        "{link}"
+    );
+    let again = format!(
+        "{public}/api/v1/meetings/{}/guest-token",
+        created["meeting_code"].as_str().unwrap()
+    );
+    let guest: Value = client
+        .post(again)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(guest["meeting_id"], created["meeting_id"]);
     assert_eq!(up.stop(), 0);
 }
@@ -135,7 +201,14 @@ async fn one_document_describes_the_whole_api() {
     let data = tempfile::tempdir().unwrap();
     let up = Up::start(data.path(), &[]);
     let url = format!("{}/openapi.json", up.url("api_url"));
-    let document: Value = client().get(url).send().await.unwrap().json().await.unwrap();
+    let document: Value = client()
+        .get(url)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(document["openapi"], "3.1.0");
     for path in [
         "/meetings",
@@ -148,7 +221,10 @@ async fn one_document_describes_the_whole_api() {
         "/admin/services/register",
         "/.well-known/jwks.json",
     ] {
-        assert!(document["paths"].get(path).is_some(), "{path} is not described");
+        assert!(
+            document["paths"].get(path).is_some(),
+            "{path} is not described"
+        );
     }
 }
 
@@ -159,7 +235,12 @@ async fn pages_health_and_errors_are_where_they_belong() {
     let client = client();
     let get = async |path: &str| {
         let url = format!("{}{path}", up.url("web_url"));
-        client.get(url).header("accept", "text/html").send().await.unwrap()
+        client
+            .get(url)
+            .header("accept", "text/html")
+            .send()
+            .await
+            .unwrap()
     };
     for path in ["/", "/m/abcde-fghjk-mnpqr"] {
         let page = get(path).await;
@@ -188,7 +269,10 @@ fn an_idle_server_needs_less_than_60_mb() {
         println!("this system does not tell the memory of processes");
         return;
     };
-    let resident = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let resident = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
     let kib: u64 = resident.split_whitespace().nth(1).unwrap().parse().unwrap();
     println!("{} MB resident when idle", kib / 1024);
     assert!(kib < 60 * 1024, "{kib} KiB");
@@ -240,13 +324,26 @@ fn every_command_has_help_with_examples() {
 
 #[tokio::test]
 async fn metrics_are_served_on_their_own_loopback_port() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
     let data = tempfile::tempdir().unwrap();
     let up = Up::start(data.path(), &["--metrics", &free]);
     let client = client();
-    let metrics = client.get(format!("http://{free}/metrics")).send().await.unwrap();
+    let metrics = client
+        .get(format!("http://{free}/metrics"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(metrics.status(), 200);
     let elsewhere = format!("{}/metrics", up.url("web_url"));
-    let elsewhere = client.get(elsewhere).header("accept", "text/plain").send().await.unwrap();
+    let elsewhere = client
+        .get(elsewhere)
+        .header("accept", "text/plain")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(elsewhere.status(), 404);
 }

@@ -140,13 +140,12 @@ fn many_frames(bytes: &[u8]) -> Result<u32, Corrupt> {
         return Err(Corrupt::Opus);
     }
     let mut padding = 0;
-    while padded {
+    let mut more = padded;
+    while more {
         let (&byte, after) = rest.split_first().ok_or(Corrupt::TooShort)?;
         rest = after;
         padding += usize::from(byte.min(254));
-        if byte != 255 {
-            break;
-        }
+        more = byte == 255;
     }
     let mut used = 0;
     if variable {

@@ -42,6 +42,8 @@ pub(crate) enum MediaReport {
     NeedsToken(HandlerId),
     /// Media goes both ways.
     Ready,
+    /// It does no more.
+    Lost,
     /// The sender is asked to begin a new group.
     KeyFrameWanted(StreamId),
 }
@@ -91,6 +93,8 @@ impl<D: Dial> Context<D> {
                 backoff.reset();
                 number += 1;
                 self.serve(welcomed, number).await;
+                // Without a driver the task is about to end.
+                let _ = self.reports.send(MediaReport::Lost).await;
             }
             let wait = backoff.next(&mut rng);
             tokio::select! {

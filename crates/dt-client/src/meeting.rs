@@ -177,6 +177,8 @@ pub enum Event {
     Assigned(Vec<StreamId>),
     /// Media goes both ways with a handler.
     MediaReady,
+    /// The session with a handler was lost; another one is being opened.
+    MediaLost,
     /// The server said no to something that nobody waits for.
     Refused(ErrorCode, String),
 }

@@ -13,7 +13,7 @@ use dt_client::{
     Meeting, Phase, Publication, Sent,
 };
 use dt_frame::{
-    DatagramHeader, Extension, FrameHeader, FrameType as WireFrameType, Fragmenter, GroupItem,
+    DatagramHeader, Extension, Fragmenter, FrameHeader, FrameType as WireFrameType, GroupItem,
     GroupParser, OutgoingFrame, SlotLabel,
 };
 use dt_ids::{Encoding, Slot, StreamId, StreamNumber, UserId};
@@ -228,7 +228,10 @@ async fn frames_go_out_by_stream_a_group_each_while_somebody_wants_them() {
             GroupItem::Header(_) => None,
         })
         .collect();
-    assert_eq!(frames.iter().map(|f| f.sequence).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(
+        frames.iter().map(|f| f.sequence).collect::<Vec<_>>(),
+        [0, 1]
+    );
     assert_eq!(frames[1].extension.detail, 1);
     let second = items(&seated.media.session, 2).await;
     assert!(matches!(&second[0], GroupItem::Header(header) if header.group == 1));
@@ -501,4 +504,50 @@ async fn requests_are_answered_or_refused() {
     let error = ErrorMessage::with(ErrorCode::Forbidden, "hosts only");
     seated.control.say(id, Say::Error(error)).await;
     assert_eq!(ending.await.unwrap().unwrap_err().to_string(), "hosts only");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_talks_nonsense_is_left_and_dialled_again_ever_more_slowly() {
+    let mut seated = seated(latency()).await;
+    let nonsense: [&'static [u8]; 3] =
+        [&[0xff; 8], b"\0\0\0\x04\xff\xff\xff\xff", &[0, 0, 0, 65, 3]];
+    let mut before = tokio::time::Instant::now();
+    let mut waits = Vec::new();
+    let mut control = seated.control;
+    for garbage in nonsense.into_iter().cycle().take(9) {
+        // What is not whole is waited for; the end of the stream is an end too.
+        control
+            .send
+            .write(Bytes::from_static(garbage))
+            .await
+            .unwrap();
+        control.send.finish().unwrap();
+        let session = seated.servers.signaling.recv().await.unwrap();
+        waits.push(before.elapsed());
+        before = tokio::time::Instant::now();
+        control = Control::accept(session).await;
+    }
+    assert!(waits[8] > Duration::from_secs(2), "{waits:?}");
+    assert!(matches!(
+        seated.joined.meeting.phase(),
+        Phase::Reconnecting(_)
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_sends_nonsense_harms_nobody_else() {
+    let mut seated = seated(latency()).await;
+    let session = seated.media.session.clone();
+    for bytes in [&b""[..], b"x", &[2; 41], &[2; 42], &[2; 1100], b"ping"] {
+        session
+            .send_datagram(Bytes::copy_from_slice(bytes))
+            .unwrap();
+    }
+    let mut stream = session.open_uni().await.unwrap();
+    stream.write(Bytes::from(vec![7; 500])).await.unwrap();
+    session.send_datagram(their_datagram(1, 10)).unwrap();
+    assert_eq!(seated.joined.frames.recv().await.unwrap().timestamp_us, 10);
+    let stopped = stream.write(Bytes::from(vec![7; 2 << 20])).await;
+    assert_eq!(stopped, Err(dt_transport::StreamError::Reset(1)));
+    assert!(seated.joined.meeting.receive_stats().rejected >= 6);
 }

@@ -1,17 +1,13 @@
-//! Layouts: what a subscriber asks for, and which streams get its slots.
+//! Layouts as subscribers ask for them, checked.
 //!
-//! Two steps, so that nothing is shuffled needlessly. *Choosing* orders the
-//! candidates (pinned, screen shares, active speakers, others) and takes as many
-//! as there are slots; among equals whoever is visible already stays. *Placing*
-//! leaves everybody who was chosen before where they are, and gives the free
-//! slots to newcomers.
+//! Which streams get the slots is decided in `planning`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
 
-use dt_ids::{Slot, StreamId, UserId};
-use dt_wire::v1::{self, StreamType, layout::Kind};
+use dt_ids::{Slot, UserId};
+use dt_wire::v1::{self, layout::Kind};
 
-use crate::{error::LayoutError, time::Time};
+use crate::error::LayoutError;
 
 /// Audio slots of one layout at most.
 pub const AUDIO_SLOTS_MAX: usize = 1024;
@@ -23,13 +19,40 @@ const SIDE_MAX: u32 = 256;
 /// A checked layout: a grid and its slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// Slots of the tiles in reading order, at most rows × columns.
-    pub(crate) tiles: Vec<Slot>,
-    pub(crate) audio: Vec<Slot>,
-    pinned: Vec<UserId>,
-    excluded: BTreeSet<UserId>,
-    prefer_video: bool,
-    include_self: bool,
+    /// Of the tiles in reading order, at most rows × columns.
+    pub(crate) tiles: Slots,
+    pub(crate) audio: Slots,
+    /// With their place in the list.
+    pub(crate) pinned: HashMap<UserId, usize>,
+    pub(crate) excluded: HashSet<UserId>,
+    pub(crate) prefer_video: bool,
+    pub(crate) include_self: bool,
+}
+
+/// Distinct slots in an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Slots {
+    order: Vec<Slot>,
+    places: HashMap<Slot, usize>,
+}
+
+impl Slots {
+    fn new(order: Vec<Slot>) -> Self {
+        let places = order.iter().copied().zip(0..).collect();
+        Self { order, places }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub(crate) fn at(&self, place: usize) -> Slot {
+        self.order[place]
+    }
+
+    pub(crate) fn place(&self, slot: Slot) -> Option<usize> {
+        self.places.get(&slot).copied()
+    }
 }
 
 impl Layout {
@@ -59,14 +82,18 @@ impl Layout {
         {
             return Err(invalid("at most 1024 pinned and 1024 excluded people"));
         }
-        let mut seen = BTreeSet::new();
+        let mut seen = HashSet::new();
         let mut tiles = slots(&layout.video_slots, &mut seen)?;
         let audio = slots(&layout.audio_slots, &mut seen)?;
         tiles.truncate(cells.min(tiles_max));
+        let mut pinned = HashMap::new();
+        for (place, user) in layout.pinned_user_ids.into_iter().enumerate() {
+            pinned.entry(UserId(user)).or_insert(place);
+        }
         Ok(Self {
-            tiles,
-            audio,
-            pinned: layout.pinned_user_ids.into_iter().map(UserId).collect(),
+            tiles: Slots::new(tiles),
+            audio: Slots::new(audio),
+            pinned,
             excluded: layout.excluded_user_ids.into_iter().map(UserId).collect(),
             prefer_video: layout.prefer_video_over_audio,
             include_self: layout.include_self,
@@ -75,11 +102,11 @@ impl Layout {
 
     /// Every slot that it may use.
     pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
-        self.tiles.iter().chain(&self.audio).copied()
+        self.tiles.order.iter().chain(&self.audio.order).copied()
     }
 }
 
-fn slots(numbers: &[u32], seen: &mut BTreeSet<Slot>) -> Result<Vec<Slot>, LayoutError> {
+fn slots(numbers: &[u32], seen: &mut HashSet<Slot>) -> Result<Vec<Slot>, LayoutError> {
     let parse = |number: &u32| {
         let slot = Slot::try_from(*number)
             .map_err(|_| LayoutError::Invalid("slots must be 1 to 16777215"))?;
@@ -90,150 +117,4 @@ fn slots(numbers: &[u32], seen: &mut BTreeSet<Slot>) -> Result<Vec<Slot>, Layout
         }
     };
     numbers.iter().map(parse).collect()
-}
-
-/// A published stream as layouts see it.
-#[derive(Debug, Clone)]
-pub(crate) struct Candidate {
-    pub(crate) stream: StreamId,
-    pub(crate) user: UserId,
-    pub(crate) kind: StreamType,
-    pub(crate) muted: bool,
-    /// Place among all who speak now.
-    pub(crate) rank: Option<usize>,
-    /// Place among those who have spoken long enough to be shown.
-    pub(crate) promoted_rank: Option<usize>,
-    pub(crate) last_spoke: Option<Time>,
-}
-
-impl Candidate {
-    fn is_audio(&self) -> bool {
-        self.kind == StreamType::Audio
-    }
-}
-
-/// What slots hold now, and held last.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Before<'a> {
-    pub(crate) slot_of: &'a BTreeMap<StreamId, Slot>,
-    pub(crate) tenants: &'a BTreeMap<Slot, (UserId, StreamType)>,
-}
-
-/// Order of choosing: smaller goes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Class {
-    Pinned(usize),
-    Screen,
-    Speaker,
-    Other,
-    /// Behind everybody with a picture, when video is preferred.
-    NoPicture,
-}
-
-/// Which candidate gets which tile. At most `tiles_max` tiles are used.
-pub(crate) fn place_videos(
-    layout: &Layout,
-    me: UserId,
-    candidates: &[Candidate],
-    tiles_max: usize,
-    before: Before<'_>,
-) -> Vec<(Slot, StreamId)> {
-    let tiles = &layout.tiles[..layout.tiles.len().min(tiles_max)];
-    let visible = |c: &Candidate| {
-        before
-            .slot_of
-            .get(&c.stream)
-            .is_some_and(|s| tiles.contains(s))
-    };
-    let class = |c: &Candidate| {
-        if let Some(place) = layout.pinned.iter().position(|user| *user == c.user) {
-            Class::Pinned(place)
-        } else if layout.prefer_video && c.muted {
-            Class::NoPicture
-        } else if c.kind == StreamType::VideoScreen {
-            Class::Screen
-        } else if c.promoted_rank.is_some() {
-            Class::Speaker
-        } else {
-            Class::Other
-        }
-    };
-    let eligible = candidates.iter().filter(|c| {
-        !c.is_audio() && (layout.include_self || c.user != me) && !layout.excluded.contains(&c.user)
-    });
-    let chosen = choose(eligible, tiles.len(), |c| {
-        let silent_ms = u64::MAX - c.last_spoke.map_or(0, |at| at.0);
-        (
-            class(c),
-            !visible(c),
-            c.promoted_rank,
-            silent_ms,
-            c.user,
-            c.stream,
-        )
-    });
-    place(tiles, &chosen, before)
-}
-
-/// Which candidate gets which audio slot. Never one's own.
-pub(crate) fn place_audio(
-    layout: &Layout,
-    me: UserId,
-    candidates: &[Candidate],
-    before: Before<'_>,
-) -> Vec<(Slot, StreamId)> {
-    let eligible = candidates.iter().filter(|c| c.is_audio() && c.user != me);
-    let chosen = choose(eligible, layout.audio.len(), |c| {
-        let heard = before.slot_of.contains_key(&c.stream);
-        (
-            c.muted,
-            c.rank.unwrap_or(usize::MAX),
-            !heard,
-            c.user,
-            c.stream,
-        )
-    });
-    place(&layout.audio, &chosen, before)
-}
-
-/// The `count` candidates with the smallest keys, in the order of their keys.
-fn choose<'a, K: Ord>(
-    candidates: impl Iterator<Item = &'a Candidate>,
-    count: usize,
-    key: impl Fn(&Candidate) -> K,
-) -> Vec<&'a Candidate> {
-    let mut chosen: Vec<_> = candidates.collect();
-    chosen.sort_by_cached_key(|c| key(c));
-    chosen.truncate(count);
-    chosen
-}
-
-fn place(slots: &[Slot], chosen: &[&Candidate], before: Before<'_>) -> Vec<(Slot, StreamId)> {
-    let mut free: BTreeSet<usize> = (0..slots.len()).collect();
-    let index: BTreeMap<Slot, usize> = slots.iter().copied().zip(0..).collect();
-    let mut placed = Vec::with_capacity(chosen.len());
-    let mut newcomers = Vec::new();
-    for candidate in chosen {
-        let slot = before.slot_of.get(&candidate.stream);
-        match slot.and_then(|slot| index.get(slot)) {
-            Some(kept) if free.remove(kept) => placed.push((slots[*kept], candidate.stream)),
-            _ => newcomers.push(candidate),
-        }
-    }
-    for candidate in newcomers {
-        // Who comes back (a camera chosen anew, say) gets the old place.
-        let theirs =
-            |i: &usize| before.tenants.get(&slots[*i]) == Some(&(candidate.user, candidate.kind));
-        let index = free
-            .iter()
-            .copied()
-            .find(theirs)
-            .or_else(|| free.first().copied());
-        let Some(index) = index else {
-            break;
-        };
-        free.remove(&index);
-        placed.push((slots[index], candidate.stream));
-    }
-    placed
 }

@@ -15,21 +15,22 @@
 //! carries claims that were checked.
 //!
 //! One idea a module: [`Config`] what a meeting is started with, `roster` and
-//! `seat` who is here, `streams` what they send, `layout` and `subscription` who
-//! sees what where, `routing` what media handlers are told, `speakers` who is
+//! `seat` who is here, `streams` what they send, `layout`, `planning` and
+//! `subscription` who sees what where, `routing` what media handlers are told, `speakers` who is
 //! loud, `meeting` the inputs themselves.
 //!
 //! Where later parts attach: a lobby and a lock are states a seat has before
 //! `meeting::joining` welcomes it; group key messages are one more kind of
 //! ordered push through `meeting::delivery`; further handlers and cascades change
 //! `routing` alone, which names the handler in every command; another layout is
-//! another way to order the candidates in `layout`.
+//! another way to order the candidates in `planning`.
 
 mod config;
 mod effects;
 mod error;
 mod layout;
 mod meeting;
+mod planning;
 mod roster;
 mod routing;
 mod seat;

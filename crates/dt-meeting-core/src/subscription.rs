@@ -8,7 +8,8 @@ use dt_wire::v1::StreamType;
 
 use crate::{
     error::{LayoutError, SubscribeError},
-    layout::{self, Before, Candidate, Layout},
+    layout::Layout,
+    planning::{Stage, View},
 };
 
 /// The receiving side of a seat. It outlives sessions, so that media goes on
@@ -162,18 +163,13 @@ impl Subscriber {
         others.filter(|s| counts(**s)).count()
     }
 
-    /// Brings the assignments up to date with all published streams, in any
-    /// order. `None` when nothing changes; else the generation is one higher.
-    pub(crate) fn plan(
-        &mut self,
-        me: UserId,
-        candidates: &[Candidate],
-        videos_max: usize,
-    ) -> Option<Change> {
+    /// Brings the assignments up to date with all published streams. `None` when
+    /// nothing changes; else the generation is one higher.
+    pub(crate) fn plan(&mut self, me: UserId, stage: &Stage, videos_max: usize) -> Option<Change> {
         if !self.wants_anything() && self.assigned.is_empty() {
             return None;
         }
-        let next = self.assignments(me, candidates, videos_max);
+        let next = self.assignments(me, stage, videos_max);
         if next == self.assigned {
             return None;
         }
@@ -192,14 +188,12 @@ impl Subscriber {
     fn assignments(
         &mut self,
         me: UserId,
-        candidates: &[Candidate],
+        stage: &Stage,
         videos_max: usize,
     ) -> BTreeMap<Slot, StreamId> {
-        let published: BTreeMap<StreamId, &Candidate> =
-            candidates.iter().map(|c| (c.stream, c)).collect();
         // A stream that is gone does not come back: its id may be used anew.
         self.overrides
-            .retain(|stream, _| published.contains_key(stream));
+            .retain(|stream, _| stage.get(*stream).is_some());
         let mut next: BTreeMap<Slot, StreamId> = self
             .overrides
             .iter()
@@ -208,31 +202,13 @@ impl Subscriber {
         let Some(Wanted { what: layout, .. }) = &self.layout else {
             return next;
         };
-        let is_video = |s: &StreamId| {
-            published
-                .get(s)
-                .is_some_and(|c| c.kind != StreamType::Audio)
-        };
-        let videos = next.values().filter(|s| is_video(s)).count();
-        let others: Vec<Candidate> = candidates
-            .iter()
-            .filter(|c| !self.overrides.contains_key(&c.stream))
-            .cloned()
-            .collect();
-        let slot_of = self
-            .assigned
-            .iter()
-            .map(|(slot, stream)| (*stream, *slot))
-            .collect();
-        let before = Before {
-            slot_of: &slot_of,
-            tenants: &self.tenants,
-        };
-        let tiles_max = videos_max.saturating_sub(videos);
-        let mut placed = layout::place_videos(layout, me, &others, tiles_max, before);
-        placed.extend(layout::place_audio(layout, me, &others, before));
+        let videos = next.values().filter(|s| stage.is_video(**s)).count();
+        let by_name = self.overrides.keys().copied();
+        let view = View::new(stage, me, &self.assigned, by_name, &self.tenants);
+        let mut placed = view.videos(layout, videos_max.saturating_sub(videos));
+        placed.extend(view.audio(layout));
         for (slot, stream) in placed {
-            if let Some(candidate) = published.get(&stream) {
+            if let Some(candidate) = stage.get(stream) {
                 self.tenants.insert(slot, (candidate.user, candidate.kind));
             }
             next.insert(slot, stream);

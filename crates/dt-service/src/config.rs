@@ -86,8 +86,10 @@ pub fn load<T: DeserializeOwned>(
 /// The file's table, after it was found to fit by itself: only its own text
 /// can tell the line.
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Table, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     let wrong = |error: toml::de::Error| {
         let before = error.span().map_or("", |span| &text[..span.start]);
         ConfigError::File {
@@ -114,9 +116,10 @@ fn with_variable<T: DeserializeOwned>(
     for value in typed.into_iter().chain([Value::String(value.to_owned())]) {
         let mut levels = path.rsplit("__");
         let last = levels.next().unwrap_or(path);
-        let overlay = levels.fold(Table::from_iter([(last.to_owned(), value)]), |inner, level| {
-            Table::from_iter([(level.to_owned(), Value::Table(inner))])
-        });
+        let overlay = levels.fold(
+            Table::from_iter([(last.to_owned(), value)]),
+            |inner, level| Table::from_iter([(level.to_owned(), Value::Table(inner))]),
+        );
         let mut merged = table.clone();
         merge(&mut merged, overlay);
         match T::deserialize(merged.clone()) {
@@ -167,7 +170,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("darktower.toml");
         std::fs::write(&path, text).unwrap();
-        let environment = environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let environment = environment
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
         load(Some(&path), "DARKTOWER_", environment, flags)
     }
 
@@ -175,19 +180,33 @@ mod tests {
     fn flags_go_over_the_environment_and_that_over_the_file() {
         let settings = load_from(
             "name = \"file\"\nhandlers = 1\n[limits]\nper_minute = 5\n",
-            &[("DARKTOWER_HANDLERS", "2"), ("DARKTOWER_LIMITS__PER_MINUTE", "7"), ("HOME", "/")],
+            &[
+                ("DARKTOWER_HANDLERS", "2"),
+                ("DARKTOWER_LIMITS__PER_MINUTE", "7"),
+                ("HOME", "/"),
+            ],
             Table::from_iter([("handlers".to_owned(), Value::Integer(3))]),
         );
-        let expected =
-            Settings { name: "file".to_owned(), handlers: 3, limits: Limits { per_minute: 7 } };
+        let expected = Settings {
+            name: "file".to_owned(),
+            handlers: 3,
+            limits: Limits { per_minute: 7 },
+        };
         assert_eq!(settings.unwrap(), expected);
     }
 
     #[test]
     fn an_unknown_field_is_named_with_its_line() {
-        let error = load_from("handlers = 1\n\n[limits]\nper_hour = 5\n", &[], Table::new());
+        let error = load_from(
+            "handlers = 1\n\n[limits]\nper_hour = 5\n",
+            &[],
+            Table::new(),
+        );
         let text = error.unwrap_err().to_string();
-        assert!(text.contains("darktower.toml, line 4: unknown field `per_hour`"), "{text}");
+        assert!(
+            text.contains("darktower.toml, line 4: unknown field `per_hour`"),
+            "{text}"
+        );
         let error = load_from("handlers = \"many\"\n", &[], Table::new());
         let text = error.unwrap_err().to_string();
         assert!(text.contains("line 1: invalid type"), "{text}");
@@ -197,7 +216,10 @@ mod tests {
     fn an_unknown_variable_is_named() {
         let error = load_from("", &[("DARKTOWER_HANDLER", "2")], Table::new());
         let text = error.unwrap_err().to_string();
-        assert!(text.starts_with("the environment variable DARKTOWER_HANDLER: unknown field"), "{text}");
+        assert!(
+            text.starts_with("the environment variable DARKTOWER_HANDLER: unknown field"),
+            "{text}"
+        );
     }
 
     #[test]

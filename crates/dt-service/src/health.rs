@@ -43,7 +43,8 @@ impl Readiness {
         C: Fn() -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
-        self.checks.push((name, Box::new(move || Box::pin(check()))));
+        self.checks
+            .push((name, Box::new(move || Box::pin(check()))));
         self
     }
 
@@ -72,7 +73,10 @@ impl Readiness {
 /// The two endpoints.
 pub fn router(readiness: Arc<Readiness>) -> Router {
     Router::new()
-        .route("/healthz", get(|| async { Json(json!({ "status": "ok" })) }))
+        .route(
+            "/healthz",
+            get(|| async { Json(json!({ "status": "ok" })) }),
+        )
         .route("/readyz", get(readyz))
         .with_state(readiness)
 }
@@ -116,6 +120,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_store_that_does_not_answer_is_not_ready() {
         let readiness = Readiness::default().with("store", std::future::pending);
-        assert_eq!(readiness.failures().await, [("store", "no answer".to_owned())]);
+        assert_eq!(
+            readiness.failures().await,
+            [("store", "no answer".to_owned())]
+        );
     }
 }

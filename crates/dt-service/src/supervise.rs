@@ -166,7 +166,10 @@ mod tests {
             Ok(())
         });
         tasks.spawn("broken", |_| async { Err("no luck".into()) });
-        let error = tasks.run_until(std::future::pending(), DRAIN).await.unwrap_err();
+        let error = tasks
+            .run_until(std::future::pending(), DRAIN)
+            .await
+            .unwrap_err();
         assert_eq!(error.to_string(), "broken failed");
     }
 
@@ -182,7 +185,10 @@ mod tests {
     async fn a_panic_is_an_error_and_not_a_silence() {
         let mut tasks = Tasks::default();
         tasks.spawn("buggy", |_| async { panic!("a bug") });
-        let error = tasks.run_until(std::future::pending(), DRAIN).await.unwrap_err();
+        let error = tasks
+            .run_until(std::future::pending(), DRAIN)
+            .await
+            .unwrap_err();
         assert!(matches!(error, RunError::Panicked(_)));
     }
 }

@@ -18,8 +18,9 @@ pub const FILTER_VARIABLE: &str = "DARKTOWER_LOG";
 
 /// Upper bounds of histogram buckets whose name ends in `_seconds`: from half a
 /// millisecond, below which forwarding should be, to ten seconds.
-const SECONDS_BUCKETS: [f64; 14] =
-    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const SECONDS_BUCKETS: [f64; 14] = [
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 /// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +57,11 @@ pub fn init_logs(format: LogFormat, default_filter: &str) -> Result<(), Telemetr
     let lines = fmt::layer().with_writer(std::io::stderr);
     match format {
         LogFormat::Human => registry
-            .with(lines.with_target(false).with_ansi(std::io::stderr().is_terminal()))
+            .with(
+                lines
+                    .with_target(false)
+                    .with_ansi(std::io::stderr().is_terminal()),
+            )
             .try_init(),
         LogFormat::Json => registry
             .with(lines.json().flatten_event(true).with_current_span(false))
@@ -114,8 +119,14 @@ mod tests {
         metrics::histogram!("join_seconds").record(0.003);
         let text = metrics.render();
         assert!(text.contains("frames_total 3"), "{text}");
-        assert!(text.contains("join_seconds_bucket{le=\"0.005\"} 1"), "{text}");
-        assert!(matches!(Metrics::install(), Err(TelemetryError::Metrics(_))));
+        assert!(
+            text.contains("join_seconds_bucket{le=\"0.005\"} 1"),
+            "{text}"
+        );
+        assert!(matches!(
+            Metrics::install(),
+            Err(TelemetryError::Metrics(_))
+        ));
     }
 
     #[test]

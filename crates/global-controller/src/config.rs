@@ -45,7 +45,10 @@ impl Default for Config {
             max_participants_limit: 1000,
             handlers_per_meeting: 2,
             requests: Quota::default(),
-            guest_tokens: Quota { per_minute: 600, service_per_minute: 6000 },
+            guest_tokens: Quota {
+                per_minute: 600,
+                service_per_minute: 6000,
+            },
             trusted_proxies: TrustedProxies::default(),
         }
     }
@@ -53,9 +56,13 @@ impl Default for Config {
 
 fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let url: Url = text.parse().map_err(|_| D::Error::custom("public_url is not a URL"))?;
+    let url: Url = text
+        .parse()
+        .map_err(|_| D::Error::custom("public_url is not a URL"))?;
     match url.scheme() {
         "http" | "https" => Ok(Some(url)),
-        _ => Err(D::Error::custom("public_url must begin with https:// or http://")),
+        _ => Err(D::Error::custom(
+            "public_url must begin with https:// or http://",
+        )),
     }
 }

@@ -76,7 +76,9 @@ impl GlobalController {
             .apply(meetings::router())
             .merge(guests.apply(meetings::guest_router()));
         let authenticated = self.deps.authenticator.apply(limited);
-        authenticated.merge(meetings::health_router()).with_state(self.clone())
+        authenticated
+            .merge(meetings::health_router())
+            .with_state(self.clone())
     }
 
     /// What [`router`](Self::router) offers, as an OpenAPI 3.1 document.
@@ -88,6 +90,8 @@ impl GlobalController {
 
 impl std::fmt::Debug for GlobalController {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GlobalController").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("GlobalController")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, routing::{any, get}};
+use axum::{
+    Json, Router,
+    routing::{any, get},
+};
 use dt_service::http::{self, ApiError};
 use utoipa::{
     Modify, OpenApi,
@@ -72,8 +75,11 @@ pub fn openapi_router(document: utoipa::openapi::OpenApi) -> Router {
 pub fn mount(api: Router) -> Router {
     // Routes and no fallback: those of the web app begin where routes end.
     let nothing = any(|| async { ApiError::not_found("there is no such endpoint") });
-    let api = http::api(api.route("/", nothing.clone()).route("/{*elsewhere}", nothing));
-    PREFIXES
-        .iter()
-        .fold(Router::new(), |router, prefix| router.nest(prefix, api.clone()))
+    let api = http::api(
+        api.route("/", nothing.clone())
+            .route("/{*elsewhere}", nothing),
+    );
+    PREFIXES.iter().fold(Router::new(), |router, prefix| {
+        router.nest(prefix, api.clone())
+    })
 }

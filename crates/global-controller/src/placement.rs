@@ -52,7 +52,10 @@ impl GlobalController {
                         let key = keys::meeting_assignment(meeting.id);
                         state.put(&key, chosen.to_bytes(), Some(lives)).await?;
                     }
-                    return Ok(Place { controller, handlers });
+                    return Ok(Place {
+                        controller,
+                        handlers,
+                    });
                 }
                 Err(error) => {
                     tracing::info!(
@@ -71,7 +74,11 @@ impl GlobalController {
         &self,
         meeting: MeetingId,
     ) -> Result<Option<MeetingAssignment>, Failure> {
-        let bytes = self.deps.state.get(&keys::meeting_assignment(meeting)).await?;
+        let bytes = self
+            .deps
+            .state
+            .get(&keys::meeting_assignment(meeting))
+            .await?;
         Ok(bytes.and_then(|bytes| MeetingAssignment::from_bytes(&bytes)))
     }
 
@@ -88,7 +95,9 @@ impl GlobalController {
         order.extend(current.map(|place| left.swap_remove(place)));
         let candidates: Vec<_> = left.iter().map(ControllerEntry::candidate).collect();
         for candidate in rank(meeting, self.config.region.as_deref(), &candidates) {
-            let entry = left.iter().find(|entry| entry.id.into_bytes() == candidate.id);
+            let entry = left
+                .iter()
+                .find(|entry| entry.id.into_bytes() == candidate.id);
             order.extend(entry.cloned());
         }
         Ok(order)
@@ -103,11 +112,15 @@ impl GlobalController {
     ) -> Result<Vec<HandlerEntry>, Failure> {
         let there = registry::handlers(&*self.deps.state).await?;
         let kept = assigned.map_or(&[][..], |assigned| &assigned.handlers);
-        let kept = kept.iter().filter_map(|id| there.iter().find(|entry| entry.id == *id));
+        let kept = kept
+            .iter()
+            .filter_map(|id| there.iter().find(|entry| entry.id == *id));
         let mut picked: Vec<_> = kept.cloned().collect();
         let candidates: Vec<_> = there.iter().map(HandlerEntry::candidate).collect();
         for candidate in rank(meeting, self.config.region.as_deref(), &candidates) {
-            let entry = there.iter().find(|entry| entry.id.into_bytes() == candidate.id);
+            let entry = there
+                .iter()
+                .find(|entry| entry.id.into_bytes() == candidate.id);
             if let Some(entry) = entry.filter(|entry| !picked.iter().any(|p| p.id == entry.id)) {
                 picked.push(entry.clone());
             }
@@ -127,7 +140,10 @@ impl GlobalController {
         let request = AssignMeeting {
             meeting_id: meeting.id.to_string(),
             config: Some(meeting_config(meeting)),
-            handler_ids: handlers.iter().map(|handler| handler.id.to_string()).collect(),
+            handler_ids: handlers
+                .iter()
+                .map(|handler| handler.id.to_string())
+                .collect(),
         };
         there.assign_meeting(request).await.map(drop)
     }

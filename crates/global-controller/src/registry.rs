@@ -68,14 +68,22 @@ impl HandlerEntry {
 
 impl<Id> Entry<Id> {
     fn candidate_as(&self, id: [u8; 16]) -> Candidate<[u8; 16]> {
-        Candidate { id, region: self.region.clone(), healthy: self.healthy, load: self.load }
+        Candidate {
+            id,
+            region: self.region.clone(),
+            healthy: self.healthy,
+            load: self.load,
+        }
     }
 }
 
 impl<Id: Serialize + DeserializeOwned> Entry<Id> {
     async fn store(&self, state: &dyn StateStore, key: &str) -> RpcResult<()> {
         let bytes = serde_json::to_vec(self).expect("texts and numbers are always JSON");
-        state.put(key, bytes.into(), Some(ENTRY_LIVES)).await.map_err(unavailable)
+        state
+            .put(key, bytes.into(), Some(ENTRY_LIVES))
+            .await
+            .map_err(unavailable)
     }
 
     /// Takes a heartbeat into the entry. Whether there is one.
@@ -100,7 +108,10 @@ impl<Id: Serialize + DeserializeOwned> Entry<Id> {
     async fn all(state: &dyn StateStore, prefix: &str) -> Result<Vec<Self>, StateError> {
         let entries = state.list(prefix).await?;
         // One of another version is passed over; it is written again in 5 s.
-        Ok(entries.iter().filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok()).collect())
+        Ok(entries
+            .iter()
+            .filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok())
+            .collect())
     }
 }
 
@@ -130,7 +141,9 @@ impl dt_rpc::Registry for GlobalController {
             healthy: true,
             load: controller_load(request.capacity.as_ref()).unwrap_or(0.0),
         };
-        entry.store(&*self.deps.state, &keys::registry_controller(id)).await?;
+        entry
+            .store(&*self.deps.state, &keys::registry_controller(id))
+            .await?;
         tracing::info!(controller_id = %id, region = entry.region, "a meeting controller registered");
         Ok(RegisterMeetingControllerResponse {})
     }
@@ -162,7 +175,9 @@ impl dt_rpc::Registry for GlobalController {
             healthy: true,
             load: handler_load(request.capacity.as_ref()).unwrap_or(0.0),
         };
-        entry.store(&*self.deps.state, &keys::registry_handler(id)).await?;
+        entry
+            .store(&*self.deps.state, &keys::registry_handler(id))
+            .await?;
         tracing::info!(handler_id = %id, region = entry.region, "a media handler registered");
         Ok(RegisterMediaHandlerResponse {})
     }
@@ -188,12 +203,15 @@ fn unavailable(error: StateError) -> RpcError {
 }
 
 fn parse<Id: FromStr<Err: Display>>(text: &str) -> RpcResult<Id> {
-    text.parse().map_err(|error: Id::Err| RpcError::Invalid(error.to_string()))
+    text.parse()
+        .map_err(|error: Id::Err| RpcError::Invalid(error.to_string()))
 }
 
 fn region(region: String) -> RpcResult<String> {
     if region.len() > REGION_BYTES_MAX {
-        return Err(RpcError::Invalid("the region's name is too long".to_owned()));
+        return Err(RpcError::Invalid(
+            "the region's name is too long".to_owned(),
+        ));
     }
     Ok(region)
 }
@@ -212,7 +230,10 @@ fn address(endpoint: Option<Endpoint>) -> RpcResult<Address> {
         return Err(invalid("certificate hashes are 32 bytes each"));
     }
     Ok(Address {
-        certificate_hashes: hashes.iter().map(|hash| BASE64_STANDARD.encode(hash)).collect(),
+        certificate_hashes: hashes
+            .iter()
+            .map(|hash| BASE64_STANDARD.encode(hash))
+            .collect(),
         websocket_url: Some(endpoint.websocket_url).filter(|url| !url.is_empty()),
         url: endpoint.url,
     })
@@ -228,7 +249,10 @@ const fn is_healthy(health: HealthStatus) -> bool {
 fn controller_load(capacity: Option<&ControllerCapacity>) -> Option<f64> {
     let capacity = capacity?;
     let meetings = share(capacity.current_meetings, capacity.max_meetings);
-    Some(meetings.max(share(capacity.current_participants, capacity.max_participants)))
+    Some(meetings.max(share(
+        capacity.current_participants,
+        capacity.max_participants,
+    )))
 }
 
 fn handler_load(capacity: Option<&HandlerCapacity>) -> Option<f64> {
@@ -237,5 +261,9 @@ fn handler_load(capacity: Option<&HandlerCapacity>) -> Option<f64> {
 
 /// A maximum of 0 is none.
 fn share(current: u32, max: u32) -> f64 {
-    if max == 0 { 0.0 } else { f64::from(current) / f64::from(max) }
+    if max == 0 {
+        0.0
+    } else {
+        f64::from(current) / f64::from(max)
+    }
 }

@@ -77,18 +77,30 @@ async fn serve(State(assets): State<Arc<dyn Assets>>, uri: Uri, headers: HeaderM
 /// Whether a person opens this path, rather than a page one of its files.
 fn is_page(path: &str, headers: &HeaderMap) -> bool {
     let accepts_html = headers.get(header::ACCEPT).is_none_or(|accept| {
-        accept.to_str().is_ok_and(|text| text.contains("text/html") || text.contains("*/*"))
+        accept
+            .to_str()
+            .is_ok_and(|text| text.contains("text/html") || text.contains("*/*"))
     });
-    let names_a_file = path.rsplit('/').next().is_some_and(|name| name.contains('.'));
+    let names_a_file = path
+        .rsplit('/')
+        .next()
+        .is_some_and(|name| name.contains('.'));
     accepts_html && !names_a_file && !path.starts_with(HASHED)
 }
 
 fn file(path: &str, asset: &Asset, headers: &HeaderMap) -> Response {
-    let hash: String = asset.sha256.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = asset
+        .sha256
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     // Weak: a compressed answer is the same file in other bytes.
     let etag = format!("W/\"{hash}\"");
     let is_known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| {
-        value.to_str().is_ok_and(|text| text.split(',').any(|tag| tag.trim() == etag))
+        value
+            .to_str()
+            .is_ok_and(|text| text.split(',').any(|tag| tag.trim() == etag))
     });
     let mut response = if is_known {
         StatusCode::NOT_MODIFIED.into_response()
@@ -107,7 +119,14 @@ fn file(path: &str, asset: &Asset, headers: &HeaderMap) -> Response {
         ([(header::CONTENT_TYPE, kind)], body).into_response()
     };
     let answer = response.headers_mut();
-    answer.insert(header::CACHE_CONTROL, if path.starts_with(HASHED) { FOR_EVER } else { CHECKED });
+    answer.insert(
+        header::CACHE_CONTROL,
+        if path.starts_with(HASHED) {
+            FOR_EVER
+        } else {
+            CHECKED
+        },
+    );
     if let Ok(etag) = HeaderValue::try_from(etag) {
         answer.insert(header::ETAG, etag);
     }

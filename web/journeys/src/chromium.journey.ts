@@ -157,5 +157,6 @@ journey("a link to no meeting says so", async (scene) => {
 
 /** Says yes where the app asks. */
 async function confirm(person: Participant): Promise<void> {
-  if (await person.has("confirm")) await person.click("confirm");
+  await person.shown("confirm");
+  await person.click("confirm");
 }

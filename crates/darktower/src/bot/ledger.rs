@@ -56,6 +56,9 @@ struct Track {
     missing: BTreeSet<i64>,
     /// `None` after an interruption.
     last_at: Option<Instant>,
+    /// The connection was lost: what is missing up to the next frame was not
+    /// sent here.
+    renumber: bool,
     /// It plays a clip that this program knows.
     known: bool,
 }
@@ -183,6 +186,7 @@ impl Ledger {
                     newest: last,
                     missing: BTreeSet::new(),
                     last_at: Some(now),
+                    renumber: false,
                     known,
                 },
             );
@@ -204,11 +208,19 @@ impl Ledger {
         }
     }
 
+    /// The connection for media is gone. Silence counts from now on, losses don't.
+    pub(crate) fn disconnected(&mut self) {
+        for track in self.tracks.values_mut() {
+            track.renumber = true;
+        }
+    }
+
     /// The end: streams that should still be running were silent since.
     pub(crate) fn finish(&mut self, now: Instant) {
         for track in self.tracks.values() {
             if let Some(last_at) = track.last_at {
-                self.gaps.add(track.kind, now.saturating_duration_since(last_at));
+                self.gaps
+                    .add(track.kind, now.saturating_duration_since(last_at));
             }
         }
     }
@@ -252,6 +264,10 @@ impl Track {
             }
         };
         let mut lost = 0;
+        if std::mem::take(&mut self.renumber) {
+            self.newest = last;
+            return lost;
+        }
         if last <= self.newest {
             self.missing.remove(&last);
             return lost;

@@ -82,6 +82,18 @@ fn a_gap_while_a_stream_was_out_of_view_or_muted_is_neither_loss_nor_silence() {
 }
 
 #[test]
+fn an_outage_of_the_connection_is_a_gap_and_no_loss() {
+    let (mut ledger, now) = ledger();
+    let second = Duration::from_secs(1);
+    ledger.receive(&audio(1), now);
+    ledger.disconnected();
+    ledger.receive(&audio(200), now + 3 * second);
+    ledger.receive(&audio(202), now + 3 * second);
+    assert_eq!(ledger.lost(), 1);
+    assert_eq!(ledger.gaps().audio, Some(3 * second));
+}
+
+#[test]
 fn the_longest_gap_counts_up_to_the_end() {
     let (mut ledger, now) = ledger();
     let second = Duration::from_secs(1);

@@ -5,9 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use anyhow::Context as _;
 use bytes::Bytes;
 use dt_client::{
-    AudioLevel, MediaFrame, MediaKind, Publication, Publisher, Sent,
-    clip::{Clip, ClipFrame},
-    now_us,
+    AudioLevel, MediaFrame, MediaKind, Publication, Publisher, Sent, clip::Clip, now_us,
 };
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -17,12 +15,13 @@ use super::{Kind, ledger::KnownPayloads};
 const VIDEO: &[u8] = include_bytes!("../../clips/video.ivf");
 const AUDIO: &[u8] = include_bytes!("../../clips/audio.ogg");
 
-/// A beep is loud, and what is between beeps is near silence: the encoder spends
-/// at least so much more on it.
-const BEEP_BYTES_MIN: usize = 40;
+/// The audio clip beeps for the first 120 ms of every half second; these are its
+/// packets of 20 ms.
+const BEEP_PERIOD_PACKETS: usize = 25;
+const BEEP_PACKETS: usize = 7;
 const BEEP: AudioLevel = AudioLevel {
     voice: true,
-    below_overload_db: 20,
+    below_overload_db: 15,
 };
 const QUIET: AudioLevel = AudioLevel {
     voice: false,
@@ -65,7 +64,11 @@ impl Clips {
     /// Every payload that a bot may send.
     pub(super) fn known_payloads(&self) -> KnownPayloads {
         let frames = self.video.frames().iter().chain(self.audio.frames());
-        Arc::new(frames.map(|frame| frame.payload.clone()).collect::<HashSet<_>>())
+        Arc::new(
+            frames
+                .map(|frame| frame.payload.clone())
+                .collect::<HashSet<_>>(),
+        )
     }
 
     pub(super) fn publication(&self, kind: Kind) -> Publication {
@@ -145,7 +148,7 @@ impl Player {
         self.last_us = now_us().max(self.last_us + 1);
         let audio = self.publisher.publication().codec.kind() == MediaKind::Audio;
         let media = if audio {
-            MediaFrame::audio(self.last_us, level(&frame), frame.payload)
+            MediaFrame::audio(self.last_us, level(self.place), frame.payload)
         } else {
             MediaFrame::video(self.last_us, frame.key, frame.payload)
         };
@@ -166,8 +169,8 @@ impl Player {
     }
 }
 
-fn level(frame: &ClipFrame) -> AudioLevel {
-    if frame.payload.len() >= BEEP_BYTES_MIN {
+fn level(place: usize) -> AudioLevel {
+    if place % BEEP_PERIOD_PACKETS < BEEP_PACKETS {
         BEEP
     } else {
         QUIET
@@ -179,10 +182,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_audio_clip_has_beeps_and_pauses() {
+    fn the_clips_are_whole_and_known() {
         let clips = Clips::load().unwrap();
-        let frames = clips.audio.frames();
-        let beeps = frames.iter().filter(|frame| level(frame) == BEEP).count();
-        assert!(beeps > 10 && beeps < frames.len() - 10, "{beeps}");
+        let known = clips.known_payloads();
+        for frame in clips.video.frames().iter().chain(clips.audio.frames()) {
+            assert!(known.contains(&frame.payload));
+        }
+        assert_eq!(clips.publication(Kind::Screen).framerate, 30);
+    }
+
+    #[test]
+    fn beeps_are_loud_and_the_rest_is_quiet() {
+        let loud: Vec<_> = (0..50).filter(|place| level(*place) == BEEP).collect();
+        assert_eq!(loud, [0, 1, 2, 3, 4, 5, 6, 25, 26, 27, 28, 29, 30, 31]);
     }
 }

@@ -35,7 +35,11 @@ impl Sizes {
     }
 
     fn bytes(&self, key: bool) -> usize {
-        if key { self.key_bytes } else { self.delta_bytes }
+        if key {
+            self.key_bytes
+        } else {
+            self.delta_bytes
+        }
     }
 }
 

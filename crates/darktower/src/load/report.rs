@@ -129,7 +129,9 @@ impl Report {
             (self.not_sent, "frames could not be sent"),
         ];
         let failed = counts.into_iter().filter(|(count, _)| *count > 0);
-        failed.map(|(count, what)| format!("{count} {what}")).collect()
+        failed
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect()
     }
 
     pub(super) fn print(&self, as_json: bool) {
@@ -149,7 +151,11 @@ impl Report {
             shown(&self.joins, 0.5),
             shown(&self.joins, 0.95)
         );
-        println!("Sent         {} frames, {} kB", self.sent_frames, self.sent_bytes / 1000);
+        println!(
+            "Sent         {} frames, {} kB",
+            self.sent_frames,
+            self.sent_bytes / 1000
+        );
         println!(
             "Received     {} of {} frames, {} lost, {} corrupt",
             self.total.frames(),

@@ -107,7 +107,9 @@ impl Room {
                 publisher: publisher.context("a join without its publisher")?,
             });
         }
-        let side = (1..).find(|side| side * side >= args.publishers).unwrap_or(1);
+        let side = (1..)
+            .find(|side| side * side >= args.publishers)
+            .unwrap_or(1);
         let options = |number: usize| JoinOptions {
             layout: Some(Layout {
                 audio: 1,
@@ -179,8 +181,17 @@ impl Room {
         for receiver in self.subscribers {
             receivers.spawn(receive(receiver, begun, drained.clone()));
         }
-        for sender in self.publishers {
-            senders.spawn(send(sender, self.sizes, self.fps, go, stop.clone()));
+        let publishers = self.publishers.len() as u64;
+        for (place, sender) in (0..).zip(self.publishers) {
+            let pace = Pace {
+                sizes: self.sizes,
+                interval: Duration::from_secs(1) / self.fps,
+                // Cameras don't take their pictures in step.
+                phase: (Duration::from_secs(1) / self.fps)
+                    .mul_f64(place as f64 / publishers as f64),
+                skipped: self.sizes.group_frames * place / publishers,
+            };
+            senders.spawn(send(sender, pace, go, stop.clone()));
         }
         let mut outcome = Outcome {
             joins: self.joins,
@@ -270,10 +281,19 @@ struct SendCounts {
     not_sent: u64,
 }
 
+/// When a publisher sends what.
+struct Pace {
+    sizes: payload::Sizes,
+    interval: Duration,
+    /// After the others.
+    phase: Duration,
+    /// Frames that its first group is shorter than the others.
+    skipped: u64,
+}
+
 async fn send(
     sender: Sender,
-    sizes: payload::Sizes,
-    fps: u32,
+    pace: Pace,
     go: tokio::time::Instant,
     stop: CancellationToken,
 ) -> (Meeting, SendCounts) {
@@ -282,7 +302,8 @@ async fn send(
         mut publisher,
     } = sender;
     let mut counts = SendCounts::default();
-    let mut tick = tokio::time::interval_at(go, Duration::from_secs(1) / fps);
+    let sizes = pace.sizes;
+    let mut tick = tokio::time::interval_at(go + pace.phase, pace.interval);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut number = 0;
     let mut in_group = 0;
@@ -302,7 +323,11 @@ async fn send(
             Sent::Queued => {
                 counts.frames += 1;
                 counts.bytes += bytes;
-                in_group = if key { 1 } else { (in_group + 1) % sizes.group_frames };
+                in_group = match (number, key) {
+                    (0, _) => pace.skipped + 1,
+                    (_, true) => 1,
+                    (_, false) => in_group + 1,
+                } % sizes.group_frames;
                 number += 1;
             }
             Sent::Paused => in_group = 0,

@@ -15,6 +15,9 @@ pub(super) struct App;
 impl Assets for App {
     fn get(&self, path: &str) -> Option<Asset> {
         let file = Dist::get(path)?;
-        Some(Asset { sha256: file.metadata.sha256_hash(), bytes: file.data })
+        Some(Asset {
+            sha256: file.metadata.sha256_hash(),
+            bytes: file.data,
+        })
     }
 }

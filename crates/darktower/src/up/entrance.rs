@@ -33,7 +33,11 @@ pub(super) fn spawn(
     config.allowed_origins = settings.allowed_origins(ports.http_address, ports.public_address);
     let entrance = Entrance {
         meeting: Arc::clone(&roles.meeting),
-        handlers: roles.handlers.iter().map(|(_, handler)| Arc::clone(handler)).collect(),
+        handlers: roles
+            .handlers
+            .iter()
+            .map(|(_, handler)| Arc::clone(handler))
+            .collect(),
         main: Handle::current(),
     };
     let (opened, listening) = oneshot::channel();
@@ -61,7 +65,9 @@ fn run(
     opened: oneshot::Sender<anyhow::Result<()>>,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async move {
         match Listener::bind(config) {
             Ok(listener) => {

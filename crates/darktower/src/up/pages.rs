@@ -15,7 +15,10 @@ use super::{app::App, roles::Roles, settings::Settings};
 
 /// Requests for tokens a minute. Failed ones are throttled far below this by
 /// the auth controller itself.
-const TOKENS: Quota = Quota { per_minute: 600, service_per_minute: 6000 };
+const TOKENS: Quota = Quota {
+    per_minute: 600,
+    service_per_minute: 6000,
+};
 
 /// Both entrances answer the same.
 pub(super) fn router(roles: &Roles, settings: &Settings, readiness: &Arc<Readiness>) -> Router {
@@ -35,7 +38,9 @@ pub(super) fn router(roles: &Roles, settings: &Settings, readiness: &Arc<Readine
 pub(super) fn internal(metrics: Metrics, readiness: &Arc<Readiness>) -> Router {
     let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     let rendered = get(move || async move { (text, metrics.render()) });
-    api(Router::new().route("/metrics", rendered).merge(health::router(Arc::clone(readiness))))
+    api(Router::new()
+        .route("/metrics", rendered)
+        .merge(health::router(Arc::clone(readiness))))
 }
 
 fn document() -> utoipa::openapi::OpenApi {

@@ -41,7 +41,11 @@ impl Ports {
 }
 
 fn public(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let tries = if address.port() == 0 { FREE_PORT_TRIES } else { 1 };
+    let tries = if address.port() == 0 {
+        FREE_PORT_TRIES
+    } else {
+        1
+    };
     let mut last = None;
     for _ in 0..tries {
         let listener = tcp(address, "--public")?;
@@ -93,7 +97,10 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let error = tcp(address, "--http").unwrap_err().to_string();
-        assert!(error.contains(&format!("TCP port {} of 127.0.0.1 is taken", address.port())));
+        assert!(error.contains(&format!(
+            "TCP port {} of 127.0.0.1 is taken",
+            address.port()
+        )));
         assert!(error.contains("--http 127.0.0.1:PORT"), "{error}");
     }
 
@@ -101,6 +108,9 @@ mod tests {
     fn a_taken_udp_port_is_an_error_although_tcp_is_free() {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let error = public(udp.local_addr().unwrap()).unwrap_err().to_string();
-        assert!(error.starts_with("UDP port") || error.starts_with("TCP port"), "{error}");
+        assert!(
+            error.starts_with("UDP port") || error.starts_with("TCP port"),
+            "{error}"
+        );
     }
 }

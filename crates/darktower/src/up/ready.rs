@@ -30,7 +30,11 @@ pub(super) fn announce(
 ) -> std::io::Result<()> {
     let web = format!("http://{}", dialled(ports.http_address));
     let public = format!("https://{}", dialled(ports.public_address));
-    let sha256: String = certificates.fingerprint.iter().map(|b| format!("{b:02x}")).collect();
+    let sha256: String = certificates
+        .fingerprint
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
     let elapsed = started_at.elapsed();
     let mut out = std::io::stdout().lock();
     if json {
@@ -49,11 +53,18 @@ pub(super) fn announce(
             true => "with your certificate",
             false => "with a self-signed certificate: browsers warn once",
         };
-        writeln!(out, "Dark Tower is ready ({:.2} s).\n", elapsed.as_secs_f64())?;
+        writeln!(
+            out,
+            "Dark Tower is ready ({:.2} s).\n",
+            elapsed.as_secs_f64()
+        )?;
         writeln!(out, "  Open {web} and start a meeting.\n")?;
         writeln!(out, "  For others   {public} ({certificate})")?;
         if ports.public_address.ip().is_loopback() {
-            writeln!(out, "               only on this machine; --public 0.0.0.0:8443 lets others in")?;
+            writeln!(
+                out,
+                "               only on this machine; --public 0.0.0.0:8443 lets others in"
+            )?;
         }
         writeln!(out, "  API          {web}/api/v1/openapi.json")?;
         writeln!(out, "  Data         {}", settings.data.display())?;
@@ -83,8 +94,14 @@ mod tests {
 
     #[test]
     fn a_wildcard_is_shown_as_an_address_that_can_be_dialled() {
-        assert_eq!(dialled("0.0.0.0:1".parse().unwrap()).to_string(), "127.0.0.1:1");
+        assert_eq!(
+            dialled("0.0.0.0:1".parse().unwrap()).to_string(),
+            "127.0.0.1:1"
+        );
         assert_eq!(dialled("[::]:1".parse().unwrap()).to_string(), "[::1]:1");
-        assert_eq!(dialled("192.0.2.7:1".parse().unwrap()).to_string(), "192.0.2.7:1");
+        assert_eq!(
+            dialled("192.0.2.7:1".parse().unwrap()).to_string(),
+            "192.0.2.7:1"
+        );
     }
 }

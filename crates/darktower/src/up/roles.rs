@@ -14,7 +14,10 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use auth_controller::{AuthController, MasterKey};
 use dt_ids::{ControllerId, HandlerId};
-use dt_service::{http::Authenticator, tls::{CertificateStore, Certificates}};
+use dt_service::{
+    http::Authenticator,
+    tls::{CertificateStore, Certificates},
+};
 use dt_store::{Database, MemoryState, SqliteDatabase, StateStore};
 use dt_token::{Jwks, JwksFetchError, JwksSource, Verifier};
 use dt_wire::internal::{Endpoint, GetJwks};
@@ -70,11 +73,16 @@ impl Roles {
             .map(|number| {
                 let id = HandlerId::random();
                 let endpoint = handler_endpoint(public, number, &now);
-                (id, MediaHandler::new(media_handler::Config::new(id, endpoint)))
+                (
+                    id,
+                    MediaHandler::new(media_handler::Config::new(id, endpoint)),
+                )
             })
             .collect();
-        let directory: HashMap<HandlerId, Arc<dyn dt_rpc::MediaHandler>> =
-            handlers.iter().map(|(id, handler)| (*id, handler.clone() as _)).collect();
+        let directory: HashMap<HandlerId, Arc<dyn dt_rpc::MediaHandler>> = handlers
+            .iter()
+            .map(|(id, handler)| (*id, handler.clone() as _))
+            .collect();
         let meeting_id = ControllerId::random();
         let meeting = MeetingController::start(
             meeting_controller::Config::new(meeting_id, controller_endpoint(public, &now)),
@@ -154,14 +162,21 @@ struct Controllers(RwLock<HashMap<ControllerId, Arc<dyn dt_rpc::MeetingControlle
 
 impl Controllers {
     fn add(&self, id: ControllerId, controller: Arc<dyn dt_rpc::MeetingController>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, controller);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, controller);
     }
 }
 
 #[async_trait]
 impl ControllerDirectory for Controllers {
     async fn controller(&self, id: ControllerId) -> Option<Arc<dyn dt_rpc::MeetingController>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .cloned()
     }
 }
 

@@ -19,8 +19,12 @@ const HANDLERS_MAX: usize = 16;
 const ENVIRONMENT_PREFIX: &str = "DARKTOWER_";
 /// Variables with the prefix that are no settings of the server: read by the
 /// log, by the auth controller, and by the scripts around the binary.
-const OTHER_VARIABLES: [&str; 4] =
-    ["DARKTOWER_LOG", "DARKTOWER_MASTER_KEY", "DARKTOWER_BIN", "DARKTOWER_PROFILE"];
+const OTHER_VARIABLES: [&str; 4] = [
+    "DARKTOWER_LOG",
+    "DARKTOWER_MASTER_KEY",
+    "DARKTOWER_BIN",
+    "DARKTOWER_PROFILE",
+];
 
 /// Run a whole Dark Tower in one process
 #[derive(Debug, clap::Args)]
@@ -142,11 +146,14 @@ impl Settings {
             "a certificate needs its key and a key its certificate (--cert and --key)"
         );
         if let Some(metrics) = self.metrics {
-            ensure!(metrics.ip().is_loopback(), "--metrics must be a loopback address");
+            ensure!(
+                metrics.ip().is_loopback(),
+                "--metrics must be a loopback address"
+            );
         }
         for origin in &mut self.origins {
-            *origin = parse_origin(origin)
-                .with_context(|| format!("--origin {origin} is no origin"))?;
+            *origin =
+                parse_origin(origin).with_context(|| format!("--origin {origin} is no origin"))?;
         }
         Ok(())
     }
@@ -178,11 +185,16 @@ impl Settings {
                 IpAddr::V6(ip) => Some(format!("[{ip}]")),
                 IpAddr::V4(ip) => Some(ip.to_string()),
             };
-            own.into_iter().chain(["127.0.0.1".to_owned(), "localhost".to_owned()])
+            own.into_iter()
+                .chain(["127.0.0.1".to_owned(), "localhost".to_owned()])
         };
         let plain = hosts(http).map(|host| format!("http://{host}:{}", http.port()));
         let secure = hosts(public).map(|host| format!("https://{host}:{}", public.port()));
-        let public_url = self.global.public_url.iter().map(|url| url.origin().ascii_serialization());
+        let public_url = self
+            .global
+            .public_url
+            .iter()
+            .map(|url| url.origin().ascii_serialization());
         let all: BTreeSet<_> = plain
             .chain(secure)
             // As browsers write them: without a port that the scheme implies.
@@ -209,8 +221,10 @@ impl Args {
             ("handlers", self.handlers.map(number)),
             ("metrics", self.metrics.map(address)),
         ];
-        let mut table: Table =
-            given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+        let mut table: Table = given
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect();
         if !self.origins.is_empty() {
             let origins = self.origins.into_iter().map(Value::String).collect();
             table.insert("origins".to_owned(), Value::Array(origins));
@@ -226,7 +240,10 @@ impl Args {
 /// An origin as browsers send it.
 fn parse_origin(text: &str) -> anyhow::Result<String> {
     let url = Url::parse(text)?;
-    ensure!(matches!(url.scheme(), "http" | "https"), "it must begin with https:// or http://");
+    ensure!(
+        matches!(url.scheme(), "http" | "https"),
+        "it must begin with https:// or http://"
+    );
     ensure!(
         url.path() == "/" && url.query().is_none() && url.fragment().is_none(),
         "it has no path: scheme, host and port"
@@ -292,7 +309,10 @@ mod tests {
             "https://localhost",
             "https://meet.example",
         ] {
-            assert!(origins.iter().any(|o| o == origin), "{origin} in {origins:?}");
+            assert!(
+                origins.iter().any(|o| o == origin),
+                "{origin} in {origins:?}"
+            );
         }
     }
 

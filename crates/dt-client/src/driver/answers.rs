@@ -42,6 +42,7 @@ impl<D: Dial> Driver<D> {
         match report {
             MediaReport::NeedsToken(handler) => self.media.need_token(handler, now()),
             MediaReport::Ready => self.tell(Event::MediaReady),
+            MediaReport::Lost => self.tell(Event::MediaLost),
             MediaReport::KeyFrameWanted(stream) => self.want_key_frame(stream),
         }
     }

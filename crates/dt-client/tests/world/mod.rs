@@ -25,27 +25,27 @@ use dt_wire::{
 };
 use tokio::sync::mpsc;
 
-pub const HANDLER: HandlerId = HandlerId::from_bytes([9; 16]);
-pub const PARTICIPANT: ParticipantId = ParticipantId::from_bytes([1; 16]);
+pub(crate) const HANDLER: HandlerId = HandlerId::from_bytes([9; 16]);
+pub(crate) const PARTICIPANT: ParticipantId = ParticipantId::from_bytes([1; 16]);
 
 /// Gives the other end of every session to the test.
 #[derive(Clone)]
-pub struct World {
-    pub config: Config,
-    pub signaling: mpsc::UnboundedSender<MemorySession>,
-    pub media: mpsc::UnboundedSender<MemorySession>,
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) signaling: mpsc::UnboundedSender<MemorySession>,
+    pub(crate) media: mpsc::UnboundedSender<MemorySession>,
     /// So many dials fail before one succeeds.
-    pub failing: Arc<AtomicU32>,
-    pub dialled: Arc<Mutex<Vec<String>>>,
+    pub(crate) failing: Arc<AtomicU32>,
+    pub(crate) dialled: Arc<Mutex<Vec<String>>>,
 }
 
 /// What the test holds of the world.
-pub struct Servers {
-    pub signaling: mpsc::UnboundedReceiver<MemorySession>,
-    pub media: mpsc::UnboundedReceiver<MemorySession>,
+pub(crate) struct Servers {
+    pub(crate) signaling: mpsc::UnboundedReceiver<MemorySession>,
+    pub(crate) media: mpsc::UnboundedReceiver<MemorySession>,
 }
 
-pub fn world(config: Config) -> (World, Servers) {
+pub(crate) fn world(config: Config) -> (World, Servers) {
     let (signaling_in, signaling) = mpsc::unbounded_channel();
     let (media_in, media) = mpsc::unbounded_channel();
     let world = World {
@@ -62,10 +62,15 @@ impl Dial for World {
     type Session = MemorySession;
 
     async fn dial(&self, endpoint: &Endpoint) -> Result<MemorySession, DialError> {
-        self.dialled.lock().unwrap().push(endpoint.url.path().into());
+        self.dialled
+            .lock()
+            .unwrap()
+            .push(endpoint.url.path().into());
         let failing = self
             .failing
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            });
         if failing.is_ok() {
             return Err(DialError::Other("refused by the test".into()));
         }
@@ -81,7 +86,7 @@ impl Dial for World {
     }
 }
 
-pub fn access() -> MeetingAccess {
+pub(crate) fn access() -> MeetingAccess {
     let endpoint = |path: &str| Endpoint {
         url: format!("https://test.invalid{path}").parse().unwrap(),
         certificate_hashes: Vec::new(),
@@ -106,17 +111,17 @@ pub fn access() -> MeetingAccess {
 }
 
 /// A control stream as the server has it.
-pub struct Control {
-    pub session: MemorySession,
-    pub send: MemorySendStream,
+pub(crate) struct Control {
+    pub(crate) session: MemorySession,
+    pub(crate) send: MemorySendStream,
     recv: MemoryRecvStream,
     decoder: Decoder,
     /// Whether probes are echoed.
-    pub echo: bool,
+    pub(crate) echo: bool,
 }
 
 impl Control {
-    pub async fn accept(session: MemorySession) -> Self {
+    pub(crate) async fn accept(session: MemorySession) -> Self {
         let (send, recv) = session.accept_bi().await.unwrap();
         Self {
             session,
@@ -145,7 +150,7 @@ impl Control {
     }
 
     /// The next request that is no heartbeat.
-    pub async fn request(&mut self) -> (u64, client_message::Body) {
+    pub(crate) async fn request(&mut self) -> (u64, client_message::Body) {
         loop {
             let bytes = self.next().await.expect("the client closed the stream");
             let (message, body) = ClientMessage::read(&bytes).unwrap();
@@ -155,28 +160,28 @@ impl Control {
         }
     }
 
-    pub async fn say(&mut self, request_id: u64, body: server_message::Body) {
+    pub(crate) async fn say(&mut self, request_id: u64, body: server_message::Body) {
         let message = framing::encode(&ServerMessage::new(request_id, body));
         self.send.write(message).await.unwrap();
     }
 
-    pub async fn media_request(&mut self) -> media_client_message::Body {
+    pub(crate) async fn media_request(&mut self) -> media_client_message::Body {
         let bytes = self.next().await.expect("the client closed the stream");
         MediaClientMessage::read(&bytes).unwrap().1
     }
 
-    pub async fn media_say(&mut self, body: media_server_message::Body) {
+    pub(crate) async fn media_say(&mut self, body: media_server_message::Body) {
         let message = framing::encode(&MediaServerMessage::new(0, body));
         self.send.write(message).await.unwrap();
     }
 
     /// Echoes probes and nothing else, until the stream ends.
-    pub async fn idle(&mut self) {
+    pub(crate) async fn idle(&mut self) {
         while self.next().await.is_some() {}
     }
 }
 
-pub fn media_server(token: &str) -> MediaServerInfo {
+pub(crate) fn media_server(token: &str) -> MediaServerInfo {
     MediaServerInfo {
         media_handler_url: "https://test.invalid/mh/0".into(),
         connection_token: token.into(),
@@ -185,7 +190,7 @@ pub fn media_server(token: &str) -> MediaServerInfo {
     }
 }
 
-pub fn join_response(resume_token: &'static [u8]) -> JoinResponse {
+pub(crate) fn join_response(resume_token: &'static [u8]) -> JoinResponse {
     JoinResponse {
         participant_id: PARTICIPANT.to_string(),
         user_id: 1,
@@ -196,7 +201,7 @@ pub fn join_response(resume_token: &'static [u8]) -> JoinResponse {
 }
 
 /// Takes the hello of a media session and welcomes it.
-pub async fn welcome(session: MemorySession) -> (Control, String) {
+pub(crate) async fn welcome(session: MemorySession) -> (Control, String) {
     let mut control = Control::accept(session).await;
     let media_client_message::Body::Hello(hello) = control.media_request().await else {
         panic!("the first message is the hello");

@@ -8,7 +8,12 @@ use dt_wire::{
 };
 
 use super::{Meeting, Phase};
-use crate::{effects::Effect, layout::Candidate, routing, time::Time};
+use crate::{
+    effects::Effect,
+    planning::{Candidate, Stage},
+    routing,
+    time::Time,
+};
 
 impl Meeting {
     /// Ends every input: brings everything that follows up to date.
@@ -58,7 +63,7 @@ impl Meeting {
         }
     }
 
-    fn candidates(&self) -> Vec<Candidate> {
+    fn stage(&self) -> Stage {
         let candidate = |stream: &crate::streams::Published| Candidate {
             stream: stream.id,
             user: stream.owner,
@@ -68,13 +73,13 @@ impl Meeting {
             promoted_rank: self.speakers.promoted_rank(stream.owner),
             last_spoke: self.speakers.last_spoke(stream.owner),
         };
-        self.streams.iter().map(candidate).collect()
+        Stage::new(self.streams.iter().map(candidate).collect())
     }
 
     fn plan_all(&mut self, now: Time) {
-        let candidates = self.candidates();
+        let stage = self.stage();
         for user in self.roster.users() {
-            if self.plan_with(user, &candidates) {
+            if self.plan_with(user, &stage) {
                 let assignments = self.assignments(user);
                 self.push(user, Body::StreamAssignments(assignments), now);
             }
@@ -83,18 +88,15 @@ impl Meeting {
 
     /// Plans one subscriber anew; true when its assignments changed.
     pub(super) fn plan_one(&mut self, user: UserId) -> bool {
-        let candidates = self.candidates();
-        self.plan_with(user, &candidates)
+        let stage = self.stage();
+        self.plan_with(user, &stage)
     }
 
-    fn plan_with(&mut self, user: UserId, candidates: &[Candidate]) -> bool {
+    fn plan_with(&mut self, user: UserId, stage: &Stage) -> bool {
         let Some(seat) = self.roster.get_mut(user) else {
             return false;
         };
-        let Some(change) = seat
-            .subscriber
-            .plan(user, candidates, seat.video_streams_max)
-        else {
+        let Some(change) = seat.subscriber.plan(user, stage, seat.video_streams_max) else {
             return false;
         };
         self.routes.reassign(user, &seat.subscriber, &change.lost);

@@ -57,9 +57,9 @@ impl Caller {
     /// `UNAUTHORIZED`, or `UNAVAILABLE` when tokens can't be checked now.
     pub fn accepted(&self) -> Result<&Self, ApiError> {
         match self {
-            Self::Refused(TokenError::KeysUnavailable) => {
-                Err(ApiError::unavailable("tokens can't be checked at the moment"))
-            }
+            Self::Refused(TokenError::KeysUnavailable) => Err(ApiError::unavailable(
+                "tokens can't be checked at the moment",
+            )),
             Self::Refused(error) => Err(ApiError::unauthorized(error.to_string())),
             other => Ok(other),
         }
@@ -177,8 +177,10 @@ mod tests {
     async fn a_host_token_names_its_meeting_and_a_forged_one_is_refused() {
         let key = SigningKey::random();
         let jwks: Jwks = [key.public()].into_iter().collect();
-        let authenticator =
-            Authenticator::new(Arc::new(Verifier::new("darktower", Arc::new(StaticJwks(jwks)))));
+        let authenticator = Authenticator::new(Arc::new(Verifier::new(
+            "darktower",
+            Arc::new(StaticJwks(jwks)),
+        )));
         let now = UnixTime::from(SystemTime::now());
         let claims = HostClaims {
             id: TokenId::random(),
@@ -187,13 +189,20 @@ mod tests {
             expires_at: UnixTime(now.0 + 600),
         };
         let token = Signer::new("darktower", key).sign(&claims, now);
-        let caller = authenticator.identify(&headers(&format!("Bearer {token}"))).await;
+        let caller = authenticator
+            .identify(&headers(&format!("Bearer {token}")))
+            .await;
         assert_eq!(caller, Caller::Host(claims.clone()));
-        assert_eq!(caller.subject(), Some(format!("host:{}", claims.meeting_id)));
+        assert_eq!(
+            caller.subject(),
+            Some(format!("host:{}", claims.meeting_id))
+        );
         assert!(caller.require(Operation::Read, Component::Gc).is_err());
 
         let forged = Signer::new("darktower", SigningKey::random()).sign(&claims, now);
-        let caller = authenticator.identify(&headers(&format!("bearer {forged}"))).await;
+        let caller = authenticator
+            .identify(&headers(&format!("bearer {forged}")))
+            .await;
         assert_eq!(caller, Caller::Refused(TokenError::UnknownKey));
         assert_eq!(caller.subject(), None);
     }
@@ -208,6 +217,9 @@ mod tests {
             authenticator.identify(&headers("Basic YTpi")).await,
             Caller::Refused(TokenError::Malformed)
         );
-        assert_eq!(authenticator.identify(&HeaderMap::new()).await, Caller::Anonymous);
+        assert_eq!(
+            authenticator.identify(&HeaderMap::new()).await,
+            Caller::Anonymous
+        );
     }
 }

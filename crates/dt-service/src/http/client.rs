@@ -46,13 +46,18 @@ impl FromStr for Network {
         if prefix_bits > bits_max {
             return Err(InvalidNetwork);
         }
-        Ok(Self { address, prefix_bits })
+        Ok(Self {
+            address,
+            prefix_bits,
+        })
     }
 }
 
 impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -165,8 +170,14 @@ mod tests {
 
     #[test]
     fn what_the_client_wrote_before_the_proxy_does_not_count() {
-        assert_eq!(resolve("10.0.0.1", &["203.0.113.1, 198.51.100.9"]), "198.51.100.9");
-        assert_eq!(resolve("10.0.0.1", &["203.0.113.1", "198.51.100.9, 10.0.0.2"]), "198.51.100.9");
+        assert_eq!(
+            resolve("10.0.0.1", &["203.0.113.1, 198.51.100.9"]),
+            "198.51.100.9"
+        );
+        assert_eq!(
+            resolve("10.0.0.1", &["203.0.113.1", "198.51.100.9, 10.0.0.2"]),
+            "198.51.100.9"
+        );
     }
 
     #[test]

@@ -61,7 +61,8 @@ async fn traced(mut request: Request, next: Next) -> Response {
     async move {
         let mut response = next.run(request).await;
         tracing::debug!(status = response.status().as_u16(), "answered");
-        let id = HeaderValue::try_from(trace.trace_id()).expect("hexadecimal digits are a header value");
+        let id =
+            HeaderValue::try_from(trace.trace_id()).expect("hexadecimal digits are a header value");
         response.headers_mut().insert("x-request-id", id);
         response
     }
@@ -116,7 +117,10 @@ async fn api_headers(mut response: Response) -> Response {
             (header::CACHE_CONTROL, "no-store"),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (header::REFERRER_POLICY, "no-referrer"),
-            (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+            (
+                header::CONTENT_SECURITY_POLICY,
+                "default-src 'none'; frame-ancestors 'none'",
+            ),
         ],
     );
     response
@@ -138,9 +142,18 @@ async fn web_headers(mut response: Response) -> Response {
                  payment=(), usb=()",
             ),
             // Isolation gives precise timers and shared memory between workers.
-            (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-            (HeaderName::from_static("cross-origin-embedder-policy"), "require-corp"),
-            (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+            (
+                HeaderName::from_static("cross-origin-opener-policy"),
+                "same-origin",
+            ),
+            (
+                HeaderName::from_static("cross-origin-embedder-policy"),
+                "require-corp",
+            ),
+            (
+                HeaderName::from_static("cross-origin-resource-policy"),
+                "same-origin",
+            ),
         ],
     );
     response
@@ -166,7 +179,10 @@ mod tests {
             panic!("a bug")
         }
         api(Router::new()
-            .route("/echo", post(|Json(body): Json<BTreeMap<String, u32>>| async move { axum::Json(body) }))
+            .route(
+                "/echo",
+                post(|Json(body): Json<BTreeMap<String, u32>>| async move { axum::Json(body) }),
+            )
             .route("/bug", get(bug)))
     }
 
@@ -188,7 +204,9 @@ mod tests {
     #[tokio::test]
     async fn every_failure_has_the_error_form() {
         let get = |path: &str| http::Request::get(path).body(Body::empty()).unwrap();
-        let no_type = http::Request::post("/echo").body(Body::from("[1]")).unwrap();
+        let no_type = http::Request::post("/echo")
+            .body(Body::from("[1]"))
+            .unwrap();
         for (request, status, code) in [
             (get("/nowhere"), 404, "NOT_FOUND"),
             (get("/echo"), 405, "INVALID_REQUEST"),
@@ -197,7 +215,11 @@ mod tests {
             (post_json(""), 400, "INVALID_REQUEST"),
             (post_json("{\"a\":\"b\"}"), 400, "INVALID_REQUEST"),
             (no_type, 415, "INVALID_REQUEST"),
-            (post_json(vec![b' '; BODY_BYTES_MAX + 1]), 413, "INVALID_REQUEST"),
+            (
+                post_json(vec![b' '; BODY_BYTES_MAX + 1]),
+                413,
+                "INVALID_REQUEST",
+            ),
             (get("/bug"), 500, "INTERNAL_ERROR"),
         ] {
             let (got, body) = error_of(request).await;
@@ -217,8 +239,13 @@ mod tests {
     #[tokio::test]
     async fn a_page_may_run_only_its_own_scripts() {
         let router = web(Router::new().route("/", get(|| async { "page" })));
-        let response = router.oneshot(http::Request::new(Body::empty())).await.unwrap();
-        let policy = response.headers()["content-security-policy"].to_str().unwrap();
+        let response = router
+            .oneshot(http::Request::new(Body::empty()))
+            .await
+            .unwrap();
+        let policy = response.headers()["content-security-policy"]
+            .to_str()
+            .unwrap();
         assert!(policy.contains("script-src 'self';"));
         assert!(!policy.contains("unsafe-eval"));
     }

@@ -58,11 +58,18 @@ where
     T: DeserializeOwned,
     S: Send + Sync,
 {
-    let is_json = request.headers().get(header::CONTENT_TYPE).is_some_and(|value| {
-        let kind = value.as_bytes();
-        let kind = kind.split(|b| *b == b';').next().unwrap_or(kind).trim_ascii();
-        kind.eq_ignore_ascii_case(b"application/json")
-    });
+    let is_json = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| {
+            let kind = value.as_bytes();
+            let kind = kind
+                .split(|b| *b == b';')
+                .next()
+                .unwrap_or(kind)
+                .trim_ascii();
+            kind.eq_ignore_ascii_case(b"application/json")
+        });
     let body = Bytes::from_request(request, state)
         .await
         .map_err(|rejection| ApiError::from_status(rejection.status()))?;

@@ -45,7 +45,10 @@ pub struct Quota {
 impl Default for Quota {
     /// 100 a minute a client (spec 001), and sixty times that for a program.
     fn default() -> Self {
-        Self { per_minute: 100, service_per_minute: 6000 }
+        Self {
+            per_minute: 100,
+            service_per_minute: 6000,
+        }
     }
 }
 
@@ -67,7 +70,12 @@ impl RateLimit {
         quota: Quota,
         proxies: Arc<TrustedProxies>,
     ) -> Self {
-        Self { state, bucket, quota, proxies }
+        Self {
+            state,
+            bucket,
+            quota,
+            proxies,
+        }
     }
 
     /// The router with this limit on all its routes.
@@ -92,7 +100,11 @@ impl RateLimit {
 
     /// Counts a request. `None`: it can't be counted now and passes.
     async fn count(&self, subject: &str, limit: u64) -> Option<Standing> {
-        match self.state.incr(&keys::rate_limit(self.bucket, subject), WINDOW).await {
+        match self
+            .state
+            .incr(&keys::rate_limit(self.bucket, subject), WINDOW)
+            .await
+        {
             Ok(counter) => Some(Standing { limit, counter }),
             Err(error) => {
                 tracing::warn!(%error, bucket = self.bucket, "requests are not counted");
@@ -119,7 +131,9 @@ impl Standing {
     }
 
     fn mark(&self, response: &mut Response) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let reset = (now + self.counter.expires_in).as_secs_f64().ceil() as u64;
         let headers = response.headers_mut();
         headers.insert(LIMIT, HeaderValue::from(self.limit));
@@ -157,7 +171,10 @@ mod tests {
         RateLimit::new(
             Arc::new(MemoryState::new()),
             "test",
-            Quota { per_minute, service_per_minute: 1000 },
+            Quota {
+                per_minute,
+                service_per_minute: 1000,
+            },
             Arc::default(),
         )
         .apply(Router::new().route("/", get(|| async { "ok" })))
@@ -174,15 +191,27 @@ mod tests {
     async fn the_request_over_the_limit_is_refused_and_told_when_to_return() {
         let router = router(2);
         for remaining in ["1", "0"] {
-            let response = router.clone().oneshot(request("192.0.2.1:1")).await.unwrap();
+            let response = router
+                .clone()
+                .oneshot(request("192.0.2.1:1"))
+                .await
+                .unwrap();
             assert_eq!(response.status(), 200);
             assert_eq!(response.headers()["x-ratelimit-limit"], "2");
             assert_eq!(response.headers()["x-ratelimit-remaining"], remaining);
         }
-        let response = router.clone().oneshot(request("192.0.2.1:2")).await.unwrap();
+        let response = router
+            .clone()
+            .oneshot(request("192.0.2.1:2"))
+            .await
+            .unwrap();
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()["x-ratelimit-remaining"], "0");
-        let wait: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        let wait: u64 = response.headers()["retry-after"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
         assert!((1..=60).contains(&wait));
     }
 

@@ -65,8 +65,9 @@ impl<S: Sync> FromRequestParts<S> for Origin {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let scheme = parts.extensions.get().copied().unwrap_or(Scheme::Http);
-        Self::of(scheme, &parts.uri, &parts.headers)
-            .ok_or_else(|| ApiError::invalid_request("the request's Host header is missing or wrong"))
+        Self::of(scheme, &parts.uri, &parts.headers).ok_or_else(|| {
+            ApiError::invalid_request("the request's Host header is missing or wrong")
+        })
     }
 }
 
@@ -88,7 +89,10 @@ mod tests {
 
     #[test]
     fn localhost_is_dialled_by_its_address() {
-        assert_eq!(origin("localhost:8080").unwrap().dialled_host(), "127.0.0.1");
+        assert_eq!(
+            origin("localhost:8080").unwrap().dialled_host(),
+            "127.0.0.1"
+        );
         assert_eq!(origin("[::1]:8080").unwrap().dialled_host(), "[::1]");
     }
 

@@ -48,17 +48,26 @@ pub async fn serve(
     let handle = Handle::new();
     let mut server = axum_server::from_tcp(listener)?.handle(handle.clone());
     let builder = server.http_builder();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_TIME_MAX);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_TIME_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(Some(Duration::from_secs(20)));
-    let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let scheme = if tls.is_some() {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
     let service = router
         .layer(Extension(scheme))
         .into_make_service_with_connect_info::<SocketAddr>();
-    let counted = Counted { room: Arc::new(Semaphore::new(CONNECTIONS_MAX)) };
+    let counted = Counted {
+        room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+    };
     let serving = async {
         match tls {
             Some(config) => {
@@ -93,7 +102,13 @@ impl<I, S> Accept<I, S> for Counted {
 
     fn accept(&self, stream: I, service: S) -> Self::Future {
         std::future::ready(match self.room.clone().try_acquire_owned() {
-            Ok(permit) => Ok((Connection { stream, _permit: permit }, service)),
+            Ok(permit) => Ok((
+                Connection {
+                    stream,
+                    _permit: permit,
+                },
+                service,
+            )),
             Err(_) => {
                 tracing::warn!("a connection was closed: there are too many");
                 Err(io::ErrorKind::ConnectionRefused.into())

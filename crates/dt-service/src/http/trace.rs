@@ -17,7 +17,10 @@ impl Trace {
     pub fn random() -> Self {
         let mut rng = rand::rng();
         // Zero means "none" in the format.
-        Self { trace_id: rng.random::<u128>() | 1, span_id: rng.random::<u64>() | 1 }
+        Self {
+            trace_id: rng.random::<u128>() | 1,
+            span_id: rng.random::<u64>() | 1,
+        }
     }
 
     /// The client's trace with a span of our own, or a new one.
@@ -44,8 +47,7 @@ impl Trace {
     }
 
     fn parse_trace_id(text: &str) -> Option<u128> {
-        let lower_hex =
-            |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let lower_hex = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let parts: Vec<_> = text.splitn(5, '-').collect();
         let [version, trace_id, parent, flags, ..] = parts[..] else {
             return None;
@@ -56,11 +58,15 @@ impl Trace {
             && parent.len() == 16
             && flags.len() == 2
             && (version != "00" || parts.len() == 4)
-            && [version, trace_id, parent, flags].into_iter().all(lower_hex);
+            && [version, trace_id, parent, flags]
+                .into_iter()
+                .all(lower_hex);
         if !well_formed {
             return None;
         }
-        u128::from_str_radix(trace_id, 16).ok().filter(|id| *id != 0)
+        u128::from_str_radix(trace_id, 16)
+            .ok()
+            .filter(|id| *id != 0)
     }
 }
 
@@ -68,7 +74,11 @@ impl<S: Sync> FromRequestParts<S> for Trace {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(parts.extensions.get().copied().unwrap_or_else(|| Self::of(&parts.headers)))
+        Ok(parts
+            .extensions
+            .get()
+            .copied()
+            .unwrap_or_else(|| Self::of(&parts.headers)))
     }
 }
 
@@ -82,7 +92,9 @@ mod tests {
     fn a_client_s_trace_is_continued() {
         let headers = HeaderMap::from_iter([(
             http::HeaderName::from_static("traceparent"),
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap(),
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+                .parse()
+                .unwrap(),
         )]);
         let trace = Trace::of(&headers);
         assert_eq!(trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");

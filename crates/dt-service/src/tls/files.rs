@@ -22,8 +22,11 @@ impl GivenFiles {
         certificate: &Path,
         key: &Path,
     ) -> Result<(Self, Certificates), CertificateError> {
-        let mut files =
-            Self { certificate: certificate.to_owned(), key: key.to_owned(), seen: [None; 2] };
+        let mut files = Self {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            seen: [None; 2],
+        };
         files.seen = files.modified();
         let certificates = files.load()?;
         Ok((files, certificates))
@@ -58,7 +61,10 @@ impl GivenFiles {
             });
         }
         let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?).map_err(|_| {
-            CertificateError::Pem { path: self.key.clone(), what: "private key" }
+            CertificateError::Pem {
+                path: self.key.clone(),
+                what: "private key",
+            }
         })?;
         CertifiedKey::from_der(chain, key, &provider())
             .map(Certificates::new)
@@ -67,8 +73,10 @@ impl GivenFiles {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    std::fs::read(path)
-        .map_err(|source| CertificateError::Read { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| CertificateError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -94,7 +102,12 @@ mod tests {
 
         write_pair(dir.path());
         let later = SystemTime::now() + Duration::from_secs(5);
-        std::fs::File::options().append(true).open(&key).unwrap().set_modified(later).unwrap();
+        std::fs::File::options()
+            .append(true)
+            .open(&key)
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
         let second = files.reload_if_changed().unwrap().unwrap();
         assert_ne!(first.fingerprint, second.fingerprint);
     }
@@ -105,8 +118,15 @@ mod tests {
         write_pair(dir.path());
         let key = dir.path().join("key.pem");
         let error = GivenFiles::open(&key, &key).err().unwrap();
-        assert!(error.to_string().ends_with("key.pem holds no certificate in PEM form"), "{error}");
-        let error = GivenFiles::open(&dir.path().join("none.pem"), &key).err().unwrap();
+        assert!(
+            error
+                .to_string()
+                .ends_with("key.pem holds no certificate in PEM form"),
+            "{error}"
+        );
+        let error = GivenFiles::open(&dir.path().join("none.pem"), &key)
+            .err()
+            .unwrap();
         assert!(error.to_string().starts_with("can't read"), "{error}");
     }
 

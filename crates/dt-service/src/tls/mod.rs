@@ -87,12 +87,19 @@ pub struct Certificates {
 impl Certificates {
     fn new(key: CertifiedKey) -> Self {
         let fingerprint = hash(&key);
-        Self { key: Arc::new(key), fingerprint, pinned: Vec::new() }
+        Self {
+            key: Arc::new(key),
+            fingerprint,
+            pinned: Vec::new(),
+        }
     }
 }
 
 fn hash(key: &CertifiedKey) -> CertificateHash {
-    key.cert.first().map(|certificate| Sha256::digest(certificate).into()).unwrap_or_default()
+    key.cert
+        .first()
+        .map(|certificate| Sha256::digest(certificate).into())
+        .unwrap_or_default()
 }
 
 enum Source {
@@ -169,7 +176,10 @@ impl CertificateStore {
                 _ = every.tick() => {}
             }
             if let Err(error) = self.refresh(OffsetDateTime::now_utc()).await {
-                tracing::error!(error = &error as &dyn std::error::Error, "the certificate can't be renewed");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the certificate can't be renewed"
+                );
             }
         }
     }

@@ -62,8 +62,11 @@ impl SelfSigned {
         now: OffsetDateTime,
     ) -> Result<(Self, Certificates), CertificateError> {
         let path = data.join(FILE);
-        let names: BTreeSet<_> =
-            names.iter().cloned().chain(LOCAL_NAMES.map(str::to_owned)).collect();
+        let names: BTreeSet<_> = names
+            .iter()
+            .cloned()
+            .chain(LOCAL_NAMES.map(str::to_owned))
+            .collect();
         let kept = std::fs::read(&path)
             .ok()
             .and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok())
@@ -71,7 +74,10 @@ impl SelfSigned {
         let is_new = kept.is_none();
         let kept = match kept {
             Some(kept) => kept,
-            None => Kept { current: Entry::make(&names, now)?, next: None },
+            None => Kept {
+                current: Entry::make(&names, now)?,
+                next: None,
+            },
         };
         let mut source = Self { path, names, kept };
         if is_new {
@@ -92,14 +98,23 @@ impl SelfSigned {
         let left = self.kept.current.not_after - now;
         let next = self.kept.next.clone();
         let kept = match next {
-            Some(next) if left <= SWITCH_BEFORE_END => Kept { current: next, next: None },
+            Some(next) if left <= SWITCH_BEFORE_END => Kept {
+                current: next,
+                next: None,
+            },
             None if left <= ANNOUNCE_BEFORE_END => {
                 let next = Entry::make(&self.names, now)?;
                 // A machine that slept has no time left to announce.
                 if left <= Duration::ZERO {
-                    Kept { current: next, next: None }
+                    Kept {
+                        current: next,
+                        next: None,
+                    }
                 } else {
-                    Kept { current: self.kept.current.clone(), next: Some(next) }
+                    Kept {
+                        current: self.kept.current.clone(),
+                        next: Some(next),
+                    }
                 }
             }
             _ => return Ok(None),
@@ -125,7 +140,10 @@ impl SelfSigned {
                 file.sync_all()
             })
             .and_then(|()| std::fs::rename(&beside, &self.path))
-            .map_err(|source| CertificateError::Write { path: self.path.clone(), source })?;
+            .map_err(|source| CertificateError::Write {
+                path: self.path.clone(),
+                source,
+            })?;
         self.kept = kept;
         Ok(())
     }
@@ -148,11 +166,15 @@ impl Entry {
             .map_err(CertificateError::Make)?;
         let names_list: Vec<_> = names.iter().cloned().collect();
         let mut params = CertificateParams::new(names_list).map_err(CertificateError::Make)?;
-        params.distinguished_name.push(DnType::CommonName, "Dark Tower");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Dark Tower");
         params.not_before = now - BACKDATED;
         params.not_after = params.not_before + LIFETIME;
         params.key_usages.push(KeyUsagePurpose::DigitalSignature);
-        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        params
+            .extended_key_usages
+            .push(ExtendedKeyUsagePurpose::ServerAuth);
         let certificate = params.self_signed(&key).map_err(CertificateError::Make)?;
         Ok(Self {
             names: names.clone(),
@@ -215,18 +237,34 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let now = OffsetDateTime::now_utc();
         let (mut source, first) = open(dir.path(), now);
-        assert!(source.renew_if_due(now + Duration::days(8)).unwrap().is_none());
+        assert!(
+            source
+                .renew_if_due(now + Duration::days(8))
+                .unwrap()
+                .is_none()
+        );
 
-        let announced = source.renew_if_due(now + Duration::days(9)).unwrap().unwrap();
+        let announced = source
+            .renew_if_due(now + Duration::days(9))
+            .unwrap()
+            .unwrap();
         assert_eq!(announced.fingerprint, first.fingerprint);
         assert_eq!(announced.pinned.len(), 2);
-        assert!(source.renew_if_due(now + Duration::days(10)).unwrap().is_none());
+        assert!(
+            source
+                .renew_if_due(now + Duration::days(10))
+                .unwrap()
+                .is_none()
+        );
 
         // A restart in between forgets neither.
         let (mut source, reopened) = open(dir.path(), now + Duration::days(10));
         assert_eq!(reopened.pinned, announced.pinned);
 
-        let switched = source.renew_if_due(now + Duration::days(12)).unwrap().unwrap();
+        let switched = source
+            .renew_if_due(now + Duration::days(12))
+            .unwrap()
+            .unwrap();
         assert_eq!(switched.fingerprint, announced.pinned[1]);
         assert_eq!(switched.pinned, [switched.fingerprint]);
     }
@@ -236,7 +274,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let now = OffsetDateTime::now_utc();
         let (mut source, first) = open(dir.path(), now);
-        let woken = source.renew_if_due(now + Duration::days(20)).unwrap().unwrap();
+        let woken = source
+            .renew_if_due(now + Duration::days(20))
+            .unwrap()
+            .unwrap();
         assert_ne!(woken.fingerprint, first.fingerprint);
     }
 
@@ -246,7 +287,10 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         open(dir.path(), OffsetDateTime::now_utc());
-        let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(dir.path().join(FILE))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

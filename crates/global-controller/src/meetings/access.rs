@@ -50,9 +50,8 @@ impl GlobalController {
     /// The meeting named in a path, if people may still join it.
     pub(crate) async fn find_open(&self, name: &str) -> Result<MeetingRecord, Failure> {
         let meeting = self.find(name).await?;
-        let over = |message, reason| {
-            ApiError::meeting_not_found(message).with_detail("reason", reason)
-        };
+        let over =
+            |message, reason| ApiError::meeting_not_found(message).with_detail("reason", reason);
         if meeting.ended_at.is_some() {
             return Err(over("the meeting has ended", "ended").into());
         }
@@ -67,9 +66,11 @@ fn key(name: &str) -> Result<MeetingKey, ApiError> {
     if let Ok(id) = name.parse::<MeetingId>() {
         return Ok(MeetingKey::Id(id));
     }
-    name.parse::<MeetingCode>().map(MeetingKey::Code).map_err(|_| {
-        ApiError::meeting_not_found("this is neither a meeting's id nor a meeting's code")
-    })
+    name.parse::<MeetingCode>()
+        .map(MeetingKey::Code)
+        .map_err(|_| {
+            ApiError::meeting_not_found("this is neither a meeting's id nor a meeting's code")
+        })
 }
 
 /// What the caller is to the meeting.
@@ -112,7 +113,9 @@ pub(crate) fn require_host(caller: &Caller, meeting: &MeetingRecord) -> Result<(
         _ if *caller == Caller::Anonymous => Err(ApiError::unauthorized(
             "the meeting's host token or an access token of its maker is needed",
         )),
-        _ => Err(ApiError::forbidden("only a host of the meeting may do this")),
+        _ => Err(ApiError::forbidden(
+            "only a host of the meeting may do this",
+        )),
     }
 }
 
@@ -133,7 +136,10 @@ mod tests {
 
     use super::*;
 
-    fn meeting(created_by: Option<AccountId>, organisation: Option<OrganisationId>) -> MeetingRecord {
+    fn meeting(
+        created_by: Option<AccountId>,
+        organisation: Option<OrganisationId>,
+    ) -> MeetingRecord {
         let now = OffsetDateTime::now_utc();
         MeetingRecord {
             id: MeetingId::random(),
@@ -162,12 +168,21 @@ mod tests {
     #[test]
     fn only_its_maker_and_an_administrator_of_its_tenant_are_hosts() {
         let (maker, other) = (AccountId::random(), AccountId::random());
-        let (ours, theirs) = (Some(OrganisationId::random()), Some(OrganisationId::random()));
+        let (ours, theirs) = (
+            Some(OrganisationId::random()),
+            Some(OrganisationId::random()),
+        );
         let meeting = meeting(Some(maker), ours);
         let check = |caller: Caller| standing(&caller, &meeting).unwrap();
         assert_eq!(check(user(maker, ours, "user.write.gc")), Standing::Host);
-        assert_eq!(check(user(maker, ours, "user.read.gc")), Standing::Participant);
-        assert_eq!(check(user(other, ours, "user.read.gc user.write.gc")), Standing::Participant);
+        assert_eq!(
+            check(user(maker, ours, "user.read.gc")),
+            Standing::Participant
+        );
+        assert_eq!(
+            check(user(other, ours, "user.read.gc user.write.gc")),
+            Standing::Participant
+        );
         assert_eq!(check(user(other, ours, "user.admin.gc")), Standing::Host);
         assert_eq!(check(user(other, theirs, "user.admin.gc")), Standing::Guest);
         assert_eq!(check(user(other, theirs, "user.read.gc")), Standing::Guest);
@@ -181,6 +196,11 @@ mod tests {
         let caller = user(maker, None, "user.write.ac user.admin.mc");
         assert_eq!(standing(&caller, &meeting).unwrap(), Standing::Guest);
         assert_eq!(require_host(&caller, &meeting).unwrap_err().status(), 403);
-        assert_eq!(require_host(&Caller::Anonymous, &meeting).unwrap_err().status(), 401);
+        assert_eq!(
+            require_host(&Caller::Anonymous, &meeting)
+                .unwrap_err()
+                .status(),
+            401
+        );
     }
 }

@@ -10,12 +10,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use crate::{
-    GlobalController,
-    error::Failure,
-    placement::Place,
-    registry::Address,
-};
+use crate::{GlobalController, error::Failure, placement::Place, registry::Address};
 
 /// What a meeting is and how it stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,7 +36,10 @@ pub(crate) struct Meeting {
     #[serde(with = "time::serde::rfc3339")]
     meeting_expires_at: OffsetDateTime,
     /// When it was ended.
-    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     ended_at: Option<OffsetDateTime>,
     /// What the host chose.
     settings: Settings,
@@ -69,7 +67,12 @@ impl From<MeetingSettings> for Settings {
             recording_enabled,
             hide_audio_levels,
         } = settings;
-        Self { enable_e2e_encryption, require_auth, recording_enabled, hide_audio_levels }
+        Self {
+            enable_e2e_encryption,
+            require_auth,
+            recording_enabled,
+            hide_audio_levels,
+        }
     }
 }
 
@@ -194,7 +197,11 @@ impl GlobalController {
         Ok(MeetingAccess {
             meeting: self.describe(meeting, origin).await?,
             join_token,
-            join_tokens: if tokens.join.len() > 1 { tokens.join } else { Vec::new() },
+            join_tokens: if tokens.join.len() > 1 {
+                tokens.join
+            } else {
+                Vec::new()
+            },
             expires_at: tokens.expires_at,
             host_token: None,
             meeting_controller_url: controller.url.clone(),
@@ -215,7 +222,9 @@ impl GlobalController {
         let request = IssueMeetingToken {
             kind: TokenKind::Join.into(),
             meeting_id: meeting.to_string(),
-            account_id: account.map(|account| account.to_string()).unwrap_or_default(),
+            account_id: account
+                .map(|account| account.to_string())
+                .unwrap_or_default(),
             role: dt_wire::v1::Role::from(role).into(),
             lifetime_s: 0,
             count,
@@ -225,19 +234,22 @@ impl GlobalController {
             .ok()
             .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
             .ok_or_else(no_token)?;
-        Ok(Tokens { join: issued.tokens, expires_at })
+        Ok(Tokens {
+            join: issued.tokens,
+            expires_at,
+        })
     }
 
     /// The token with which a meeting's maker governs it.
-    pub(crate) async fn host_token(
-        &self,
-        meeting: &MeetingRecord,
-    ) -> Result<String, Failure> {
+    pub(crate) async fn host_token(&self, meeting: &MeetingRecord) -> Result<String, Failure> {
         let lives_s = (meeting.expires_at - OffsetDateTime::now_utc()).whole_seconds();
         let request = IssueMeetingToken {
             kind: TokenKind::Host.into(),
             meeting_id: meeting.id.to_string(),
-            account_id: meeting.created_by.map(|account| account.to_string()).unwrap_or_default(),
+            account_id: meeting
+                .created_by
+                .map(|account| account.to_string())
+                .unwrap_or_default(),
             role: dt_wire::v1::Role::Host.into(),
             lifetime_s: u32::try_from(lives_s).unwrap_or(u32::MAX),
             count: 1,
@@ -249,7 +261,10 @@ impl GlobalController {
 
 impl MeetingAccess {
     pub(crate) fn with_host_token(self, token: String) -> Self {
-        Self { host_token: Some(token), ..self }
+        Self {
+            host_token: Some(token),
+            ..self
+        }
     }
 
     /// With the list of tokens also where it has only one: what a program that

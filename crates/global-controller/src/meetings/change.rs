@@ -45,7 +45,11 @@ pub(crate) async fn change(
     let meeting = gc.find_open(&name).await?;
     access::require_host(&caller, &meeting)?;
     let change = MeetingChange {
-        display_name: body.display_name.as_deref().map(request::display_name).transpose()?,
+        display_name: body
+            .display_name
+            .as_deref()
+            .map(request::display_name)
+            .transpose()?,
         max_participants: body
             .max_participants
             .map(|seats| request::max_participants(seats, &gc.config))
@@ -95,15 +99,24 @@ pub(crate) async fn end(
     let meeting = gc.find(&name).await?;
     access::require_host(&caller, &meeting)?;
     // First the record, so that nobody new comes in while the others go.
-    let ended_now = gc.deps.database.end_meeting(meeting.id, OffsetDateTime::now_utc()).await?;
+    let ended_now = gc
+        .deps
+        .database
+        .end_meeting(meeting.id, OffsetDateTime::now_utc())
+        .await?;
     if let Some(controller) = gc.controller_of(&meeting).await? {
-        let call = EndMeetingCall { meeting_id: meeting.id.to_string() };
+        let call = EndMeetingCall {
+            meeting_id: meeting.id.to_string(),
+        };
         match controller.end_meeting(call).await {
             Ok(_) | Err(RpcError::NotFound(_)) => {}
             // The client asks again, and it is tried again.
             Err(error) => return Err(error.into()),
         }
-        gc.deps.state.delete(&keys::meeting_assignment(meeting.id)).await?;
+        gc.deps
+            .state
+            .delete(&keys::meeting_assignment(meeting.id))
+            .await?;
     }
     if ended_now {
         tracing::info!(meeting_id = %meeting.id, "a meeting was ended");

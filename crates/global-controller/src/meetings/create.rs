@@ -47,7 +47,10 @@ pub(crate) async fn create(
         Ok(place) => place,
         Err(failure) => {
             // Nobody knows of it yet; a link that never worked is not kept open.
-            gc.deps.database.end_meeting(meeting.id, meeting.created_at).await?;
+            gc.deps
+                .database
+                .end_meeting(meeting.id, meeting.created_at)
+                .await?;
             return Err(failure);
         }
     };
@@ -58,7 +61,10 @@ pub(crate) async fn create(
     tracing::info!(
         meeting_id = %meeting.id, controller_id = %place.controller.id, "a meeting was created"
     );
-    Ok((StatusCode::CREATED, Json(answer.with_host_token(host_token))))
+    Ok((
+        StatusCode::CREATED,
+        Json(answer.with_host_token(host_token)),
+    ))
 }
 
 /// Whose meeting it will be.
@@ -77,12 +83,17 @@ fn record(
     claims: Option<&AccessClaims>,
     body: &CreateMeeting,
 ) -> Result<MeetingRecord, ApiError> {
-    let seats = body.max_participants.unwrap_or(gc.config.max_participants_default);
+    let seats = body
+        .max_participants
+        .unwrap_or(gc.config.max_participants_default);
     // What is stored has milliseconds; the answer says the same.
     let now = OffsetDateTime::now_utc();
     let now = now.replace_millisecond(now.millisecond()).unwrap_or(now);
     let days = gc.config.meeting_days.clamp(1, 400);
-    let change = MeetingChange { settings: body.settings.accepted()?, ..MeetingChange::default() };
+    let change = MeetingChange {
+        settings: body.settings.accepted()?,
+        ..MeetingChange::default()
+    };
     let meeting = MeetingRecord {
         id: MeetingId::random(),
         code: MeetingCode::random(),

@@ -69,5 +69,9 @@ pub(crate) async fn guest_token(
     let place = gc.place(&meeting).await?;
     let tokens = gc.join_tokens(meeting.id, account, role, count).await?;
     let answer = gc.access(&meeting, &place, &origin, tokens).await?;
-    Ok(Json(if body.count.is_some() { answer.with_token_list() } else { answer }))
+    Ok(Json(if body.count.is_some() {
+        answer.with_token_list()
+    } else {
+        answer
+    }))
 }

@@ -34,5 +34,8 @@ pub(crate) async fn health(
 ) -> Result<Json<Health>, Failure> {
     gc.deps.database.ping().await?;
     gc.deps.state.list(keys::REGISTRY_CONTROLLERS).await?;
-    Ok(Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") }))
+    Ok(Json(Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+    }))
 }

@@ -24,7 +24,10 @@ const ONE: &str = "/meetings/{meeting}";
 pub(crate) fn router() -> Router<Arc<GlobalController>> {
     Router::new()
         .route("/meetings", post(create::create).get(read::list))
-        .route(ONE, get(read::get).patch(change::change).delete(change::end))
+        .route(
+            ONE,
+            get(read::get).patch(change::change).delete(change::end),
+        )
 }
 
 /// Apart from the others for its own rate limit.

@@ -53,7 +53,9 @@ pub(crate) async fn get(
     }
     let place = gc.place(&meeting).await?;
     let account = access::account(&caller);
-    let tokens = gc.join_tokens(meeting.id, account, standing.role(), 1).await?;
+    let tokens = gc
+        .join_tokens(meeting.id, account, standing.role(), 1)
+        .await?;
     Ok(Json(gc.access(&meeting, &place, &origin, tokens).await?))
 }
 
@@ -85,7 +87,10 @@ pub(crate) async fn list(
     for meeting in &page.meetings {
         meetings.push(gc.describe(meeting, &origin).await?);
     }
-    Ok(Json(MeetingList { meetings, total: page.total }))
+    Ok(Json(MeetingList {
+        meetings,
+        total: page.total,
+    }))
 }
 
 /// What of the wished list the caller may see.

@@ -91,7 +91,10 @@ impl ListMeetings {
         let max = dt_store::MEETINGS_PAGE_MAX;
         match self.limit.unwrap_or(PAGE_DEFAULT) {
             limit if (1..=max).contains(&limit) => Ok(limit),
-            _ => Err(ApiError::invalid_field("limit", format!("limit must be 1 to {max}"))),
+            _ => Err(ApiError::invalid_field(
+                "limit",
+                format!("limit must be 1 to {max}"),
+            )),
         }
     }
 }
@@ -137,7 +140,9 @@ pub(crate) fn display_name(name: &str) -> Result<String, ApiError> {
     let name = name.trim();
     let wrong = |message: String| Err(ApiError::invalid_field("display_name", message));
     if name.chars().count() > NAME_CHARS_MAX {
-        return wrong(format!("display_name must have at most {NAME_CHARS_MAX} characters"));
+        return wrong(format!(
+            "display_name must have at most {NAME_CHARS_MAX} characters"
+        ));
     }
     if name.chars().any(char::is_control) {
         return wrong("display_name must not have control characters or line breaks".to_owned());

@@ -13,20 +13,32 @@ const SCOPES: &str = "user.read.gc user.write.gc";
 
 #[tokio::test]
 async fn with_accounts_only_those_who_signed_in_create_meetings() {
-    let config = Config { accounts: true, ..Config::default() };
+    let config = Config {
+        accounts: true,
+        ..Config::default()
+    };
     let fixture = Fixture::new(config).await;
     let refused = fixture.post("/v1/meetings", None, Value::Null).await;
     assert_eq!((refused.status, refused.code()), (401, "UNAUTHORIZED"));
     assert!(refused.headers.contains_key("www-authenticate"));
-    let reader = fixture.signer.user(AccountId::random(), None, "user.read.gc");
-    let refused = fixture.post("/v1/meetings", Some(&reader), Value::Null).await;
+    let reader = fixture
+        .signer
+        .user(AccountId::random(), None, "user.read.gc");
+    let refused = fixture
+        .post("/v1/meetings", Some(&reader), Value::Null)
+        .await;
     assert_eq!((refused.status, refused.code()), (403, "FORBIDDEN"));
 
     let ada = AccountId::random();
     let token = fixture.signer.user(ada, None, SCOPES);
-    let created = fixture.post("/v1/meetings", Some(&token), Value::Null).await;
+    let created = fixture
+        .post("/v1/meetings", Some(&token), Value::Null)
+        .await;
     assert_eq!(created.status, 201);
-    assert_eq!(fixture.claims(&created.text("join_token")).await.account, Some(ada));
+    assert_eq!(
+        fixture.claims(&created.text("join_token")).await.account,
+        Some(ada)
+    );
     // Guests may join it all the same.
     let path = format!("/v1/meetings/{}/guest-token", created.text("meeting_code"));
     assert_eq!(fixture.post(&path, None, Value::Null).await.status, 200);
@@ -42,11 +54,19 @@ async fn a_token_that_does_not_hold_is_refused_even_where_none_is_needed() {
         for answer in [
             fixture.post("/v1/meetings", Some(token), Value::Null).await,
             fixture.get(&path, Some(token)).await,
-            fixture.post(&format!("{path}/guest-token"), Some(token), Value::Null).await,
-            fixture.send(Method::DELETE, &path, Some(token), Value::Null).await,
+            fixture
+                .post(&format!("{path}/guest-token"), Some(token), Value::Null)
+                .await,
+            fixture
+                .send(Method::DELETE, &path, Some(token), Value::Null)
+                .await,
             fixture.get("/v1/meetings", Some(token)).await,
         ] {
-            assert_eq!((answer.status, answer.code()), (401, "UNAUTHORIZED"), "{token}");
+            assert_eq!(
+                (answer.status, answer.code()),
+                (401, "UNAUTHORIZED"),
+                "{token}"
+            );
         }
     }
 }
@@ -58,10 +78,16 @@ async fn strangers_neither_read_change_nor_end_a_meeting() {
     let other = fixture.meeting().await.text("host_token");
     let user = fixture.signer.user(AccountId::random(), None, SCOPES);
     let path = format!("/v1/meetings/{}", mine.text("meeting_id"));
-    for (token, status) in [(None, 401), (Some(other.as_str()), 403), (Some(user.as_str()), 403)] {
+    for (token, status) in [
+        (None, 401),
+        (Some(other.as_str()), 403),
+        (Some(user.as_str()), 403),
+    ] {
         let changed = fixture.send(Method::PATCH, &path, token, json!({})).await;
         assert_eq!(changed.status, status);
-        let ended = fixture.send(Method::DELETE, &path, token, Value::Null).await;
+        let ended = fixture
+            .send(Method::DELETE, &path, token, Value::Null)
+            .await;
         assert_eq!(ended.status, status);
     }
     assert_eq!(fixture.get(&path, None).await.status, 401);
@@ -74,7 +100,9 @@ async fn who_signed_in_comes_in_by_account_and_another_tenant_as_guest_at_most()
     let ours = fixture.organisation("ours").await;
     let theirs = fixture.organisation("theirs").await;
     let maker = fixture.signer.user(AccountId::random(), Some(ours), SCOPES);
-    let created = fixture.post("/v1/meetings", Some(&maker), Value::Null).await;
+    let created = fixture
+        .post("/v1/meetings", Some(&maker), Value::Null)
+        .await;
     let path = format!("/v1/meetings/{}", created.text("meeting_id"));
     let role = async |token: &str| {
         let answer = fixture.get(&path, Some(token)).await;
@@ -87,12 +115,16 @@ async fn who_signed_in_comes_in_by_account_and_another_tenant_as_guest_at_most()
     assert_eq!(role(&maker).await, Some(Role::Host));
     let colleague = fixture.signer.user(AccountId::random(), Some(ours), SCOPES);
     assert_eq!(role(&colleague).await, Some(Role::Participant));
-    let stranger = fixture.signer.user(AccountId::random(), Some(theirs), SCOPES);
+    let stranger = fixture
+        .signer
+        .user(AccountId::random(), Some(theirs), SCOPES);
     assert_eq!(role(&stranger).await, None);
     let service = fixture.signer.service("service.read.gc service.write.gc");
     assert_eq!(role(&service).await, Some(Role::Host));
 
-    let guest = fixture.post(&format!("{path}/guest-token"), Some(&stranger), Value::Null).await;
+    let guest = fixture
+        .post(&format!("{path}/guest-token"), Some(&stranger), Value::Null)
+        .await;
     let claims = fixture.claims(&guest.text("join_token")).await;
     assert_eq!((claims.role, claims.account), (Role::Guest, None));
 }
@@ -103,12 +135,18 @@ async fn a_meeting_without_guests_takes_only_accounts() {
     let wish = json!({"settings": {"require_auth": true}});
     let created = fixture.post("/v1/meetings", None, wish).await;
     let path = format!("/v1/meetings/{}/guest-token", created.text("meeting_code"));
-    assert_eq!(fixture.post(&path, None, Value::Null).await.code(), "UNAUTHORIZED");
+    assert_eq!(
+        fixture.post(&path, None, Value::Null).await.code(),
+        "UNAUTHORIZED"
+    );
     let ada = AccountId::random();
     let token = fixture.signer.user(ada, None, SCOPES);
     let answer = fixture.post(&path, Some(&token), Value::Null).await;
     let claims = fixture.claims(&answer.text("join_token")).await;
-    assert_eq!((claims.role, claims.account), (Role::Participant, Some(ada)));
+    assert_eq!(
+        (claims.role, claims.account),
+        (Role::Participant, Some(ada))
+    );
 }
 
 #[tokio::test]
@@ -120,7 +158,9 @@ async fn only_hosts_and_programs_get_several_tokens_and_a_hundred_at_most() {
     let user = fixture.signer.user(AccountId::random(), None, SCOPES);
     let path = format!("/v1/meetings/{}/guest-token", created.text("meeting_id"));
     for token in [&host, &service] {
-        let answer = fixture.post(&path, Some(token), json!({"count": 100})).await;
+        let answer = fixture
+            .post(&path, Some(token), json!({"count": 100}))
+            .await;
         let tokens = answer.body["join_tokens"].as_array().unwrap();
         assert_eq!(tokens.len(), 100);
         assert_eq!(tokens[0], answer.body["join_token"]);
@@ -132,7 +172,9 @@ async fn only_hosts_and_programs_get_several_tokens_and_a_hundred_at_most() {
         assert_eq!((answer.status, answer.code()), (403, "FORBIDDEN"));
     }
     for count in [json!(0), json!(101), json!("two"), json!(1.5)] {
-        let answer = fixture.post(&path, Some(&host), json!({"count": count})).await;
+        let answer = fixture
+            .post(&path, Some(&host), json!({"count": count}))
+            .await;
         assert_eq!(answer.status, 400);
     }
     let one = fixture.post(&path, None, json!({"count": 1})).await;
@@ -146,7 +188,9 @@ async fn a_person_does_not_list_the_meetings_of_another() {
     let fixture = Fixture::new(Config::default()).await;
     let token = fixture.signer.user(AccountId::random(), None, SCOPES);
     let other = AccountId::random();
-    let answer = fixture.get(&format!("/v1/meetings?user_id={other}"), Some(&token)).await;
+    let answer = fixture
+        .get(&format!("/v1/meetings?user_id={other}"), Some(&token))
+        .await;
     assert_eq!((answer.status, answer.code()), (403, "FORBIDDEN"));
     assert_eq!(fixture.get("/v1/meetings", None).await.status, 401);
     let writer = fixture.signer.user(other, None, "user.write.gc");
@@ -155,8 +199,15 @@ async fn a_person_does_not_list_the_meetings_of_another() {
 
 #[tokio::test]
 async fn guest_tokens_have_a_bucket_of_their_own_and_health_has_none() {
-    let quota = |per_minute| Quota { per_minute, service_per_minute: 50 };
-    let config = Config { requests: quota(2), guest_tokens: quota(3), ..Config::default() };
+    let quota = |per_minute| Quota {
+        per_minute,
+        service_per_minute: 50,
+    };
+    let config = Config {
+        requests: quota(2),
+        guest_tokens: quota(3),
+        ..Config::default()
+    };
     let fixture = Fixture::new(config).await;
     let created = fixture.meeting().await;
     assert_eq!(created.headers["x-ratelimit-limit"], "2");
@@ -175,10 +226,16 @@ async fn guest_tokens_have_a_bucket_of_their_own_and_health_has_none() {
     // A token has its own count, and a program a larger one.
     let path = format!("/v1/meetings/{}", created.text("meeting_id"));
     let host = fixture.get(&path, Some(&created.text("host_token"))).await;
-    assert_eq!((host.status, &host.headers["x-ratelimit-remaining"]), (200, &"1".parse().unwrap()));
+    assert_eq!(
+        (host.status, &host.headers["x-ratelimit-remaining"]),
+        (200, &"1".parse().unwrap())
+    );
     let program = fixture.signer.service("service.read.gc");
     let program = fixture.get(&path, Some(&program)).await;
-    assert_eq!((program.status, &program.headers["x-ratelimit-limit"]), (200, &"50".parse().unwrap()));
+    assert_eq!(
+        (program.status, &program.headers["x-ratelimit-limit"]),
+        (200, &"50".parse().unwrap())
+    );
     for _ in 0..10 {
         assert_eq!(fixture.get("/v1/health", None).await.status, 200);
     }

@@ -15,7 +15,13 @@ async fn the_document_names_exactly_the_methods_that_each_path_has() {
     assert_eq!(paths.len(), 4);
     for (path, operations) in paths {
         let path = format!("/api/v1{}", path.replace("{meeting}", "nobody"));
-        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+        for method in [
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ] {
             let documented = operations.get(method.as_str().to_lowercase()).is_some();
             let answer = fixture.send(method.clone(), &path, None, Value::Null).await;
             assert_eq!(answer.status != 405, documented, "{method} {path}");
@@ -24,7 +30,8 @@ async fn the_document_names_exactly_the_methods_that_each_path_has() {
                 let responses = &operations[method.as_str().to_lowercase()]["responses"];
                 assert!(
                     responses.get(answer.status.to_string()).is_some() || answer.status == 415,
-                    "{method} {path} answered {}", answer.status
+                    "{method} {path} answered {}",
+                    answer.status
                 );
             }
         }
@@ -52,10 +59,21 @@ async fn every_reference_in_the_document_leads_somewhere() {
     assert!(!found.is_empty());
     for target in found {
         let pointer = target.strip_prefix('#').unwrap();
-        assert!(document.pointer(pointer).is_some(), "{target} leads nowhere");
+        assert!(
+            document.pointer(pointer).is_some(),
+            "{target} leads nowhere"
+        );
     }
-    for name in ["SettingsChange", "MeetingSettings", "MeetingAccess", "ErrorBody"] {
-        assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
+    for name in [
+        "SettingsChange",
+        "MeetingSettings",
+        "MeetingAccess",
+        "ErrorBody",
+    ] {
+        assert!(
+            document["components"]["schemas"].get(name).is_some(),
+            "{name}"
+        );
     }
 }
 
@@ -66,7 +84,9 @@ async fn what_does_not_exist_under_the_prefix_is_answered_in_json() {
         let answer = fixture.get(path, None).await;
         assert_eq!((answer.status, answer.code()), (404, "NOT_FOUND"), "{path}");
     }
-    let answer = fixture.send(Method::PUT, "/api/v1/meetings", None, Value::Null).await;
+    let answer = fixture
+        .send(Method::PUT, "/api/v1/meetings", None, Value::Null)
+        .await;
     assert_eq!((answer.status, answer.code()), (405, "INVALID_REQUEST"));
     assert!(answer.headers.contains_key("allow"));
 }
@@ -83,8 +103,12 @@ async fn a_body_of_another_kind_or_size_is_refused() {
     };
     let answer = fixture.answer(request("text/plain", "{}".to_owned())).await;
     assert_eq!((answer.status, answer.code()), (415, "INVALID_REQUEST"));
-    let answer = fixture.answer(request("application/json", " ".repeat(70_000))).await;
+    let answer = fixture
+        .answer(request("application/json", " ".repeat(70_000)))
+        .await;
     assert_eq!((answer.status, answer.code()), (413, "INVALID_REQUEST"));
-    let answer = fixture.answer(request("application/json; charset=utf-8", "{}".to_owned())).await;
+    let answer = fixture
+        .answer(request("application/json; charset=utf-8", "{}".to_owned()))
+        .await;
     assert_eq!(answer.status, 201);
 }

@@ -20,18 +20,16 @@ use axum::{
 use dt_ids::{AccountId, ControllerId, HandlerId, OrganisationId};
 use dt_rpc::{AuthController, MeetingController, Registry as _, RpcError, RpcResult};
 use dt_service::http::Authenticator;
-use dt_store::{
-    AccountRecord, Database as _, MemoryState, OrganisationRecord, PasswordHash, SqliteDatabase,
-};
+use dt_store::{Database as _, MemoryState, OrganisationRecord, SqliteDatabase};
 use dt_token::{
-    ClaimSet, HostClaims, JoinClaims, Jwks, ScopeSet, ServiceClaims, Signer, SigningKey, StaticJwks,
-    TokenId, UnixTime, UserClaims, Verifier,
+    ClaimSet, HostClaims, JoinClaims, Jwks, ServiceClaims, Signer, SigningKey, StaticJwks, TokenId,
+    UnixTime, UserClaims, Verifier,
 };
 use dt_wire::internal::{
     AssignMeeting, AssignMeetingResponse, ControllerCapacity, EndMeetingCall,
-    EndMeetingCallResponse, Endpoint, GetJwks, GetJwksResponse, HandlerCapacity,
-    IssueMeetingToken, IssueMeetingTokenResponse, RegisterMediaHandler,
-    RegisterMeetingController, TokenKind, UpdateMeeting, UpdateMeetingResponse,
+    EndMeetingCallResponse, Endpoint, GetJwks, GetJwksResponse, HandlerCapacity, IssueMeetingToken,
+    IssueMeetingTokenResponse, RegisterMediaHandler, RegisterMeetingController, TokenKind,
+    UpdateMeeting, UpdateMeetingResponse,
 };
 use global_controller::{Config, ControllerDirectory, Dependencies, GlobalController};
 use http::{HeaderMap, Method, Request};
@@ -62,7 +60,10 @@ impl Answer {
     }
 
     pub fn text(&self, field: &str) -> String {
-        self.body[field].as_str().unwrap_or_else(|| panic!("no {field} in {}", self.body)).to_owned()
+        self.body[field]
+            .as_str()
+            .unwrap_or_else(|| panic!("no {field} in {}", self.body))
+            .to_owned()
     }
 }
 
@@ -79,7 +80,9 @@ impl Fixture {
     /// Nobody is registered.
     pub async fn empty(config: Config) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let database = SqliteDatabase::open(data.path().join("test.db")).await.unwrap();
+        let database = SqliteDatabase::open(data.path().join("test.db"))
+            .await
+            .unwrap();
         let database = Arc::new(database);
         let state = Arc::new(MemoryState::new());
         let key = SigningKey::random();
@@ -97,10 +100,19 @@ impl Fixture {
                 authenticator: Authenticator::new(verifier.clone()),
             },
         );
-        let router = global_controller::mount(
-            gc.router().merge(global_controller::openapi_router(GlobalController::openapi())),
-        );
-        Self { router, gc, state, directory, signer, verifier, database, _data: data }
+        let router = global_controller::mount(gc.router().merge(
+            global_controller::openapi_router(GlobalController::openapi()),
+        ));
+        Self {
+            router,
+            gc,
+            state,
+            directory,
+            signer,
+            verifier,
+            database,
+            _data: data,
+        }
     }
 
     pub async fn add_controller(&self) -> Arc<Controller> {
@@ -114,10 +126,17 @@ impl Fixture {
                 websocket_url: String::new(),
                 certificate_hashes: vec![vec![7; 32].into()],
             }),
-            capacity: Some(ControllerCapacity { max_meetings: 10, ..Default::default() }),
+            capacity: Some(ControllerCapacity {
+                max_meetings: 10,
+                ..Default::default()
+            }),
         };
         self.gc.register_meeting_controller(request).await.unwrap();
-        self.directory.0.lock().unwrap().insert(id, controller.clone());
+        self.directory
+            .0
+            .lock()
+            .unwrap()
+            .insert(id, controller.clone());
         controller
     }
 
@@ -137,8 +156,17 @@ impl Fixture {
         id
     }
 
-    pub async fn send(&self, method: Method, path: &str, token: Option<&str>, body: Value) -> Answer {
-        let mut request = Request::builder().method(method).uri(path).header("host", "localhost:8080");
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Value,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost:8080");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -158,8 +186,16 @@ impl Fixture {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 1 << 20).await.unwrap();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).unwrap()
+        };
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        }
     }
 
     pub async fn get(&self, path: &str, token: Option<&str>) -> Answer {
@@ -189,22 +225,6 @@ impl Fixture {
         id
     }
 
-    pub async fn account(&self) -> AccountId {
-        let id = AccountId::random();
-        let record = AccountRecord {
-            id,
-            login: id.to_string(),
-            display_name: String::new(),
-            password_hash: PasswordHash(String::new()),
-            organisation: None,
-            scopes: ScopeSet::default(),
-            created_at: time::OffsetDateTime::now_utc(),
-            disabled_at: None,
-        };
-        self.database.add_account(&record).await.unwrap();
-        id
-    }
-
     pub async fn claims(&self, token: &str) -> JoinClaims {
         self.verifier.verify(token, now()).await.unwrap()
     }
@@ -218,7 +238,12 @@ pub fn now() -> UnixTime {
 pub struct Signing(Signer);
 
 impl Signing {
-    pub fn user(&self, account: AccountId, organisation: Option<OrganisationId>, scopes: &str) -> String {
+    pub fn user(
+        &self,
+        account: AccountId,
+        organisation: Option<OrganisationId>,
+        scopes: &str,
+    ) -> String {
         self.sign(&UserClaims {
             id: TokenId::random(),
             account,
@@ -252,9 +277,12 @@ impl AuthController for Signing {
         let meeting_id = request.meeting_id.parse().unwrap();
         let account = request.account_id.parse().ok();
         let token = || match request.kind() {
-            TokenKind::Host => {
-                self.sign(&HostClaims { id: TokenId::random(), meeting_id, account, expires_at })
-            }
+            TokenKind::Host => self.sign(&HostClaims {
+                id: TokenId::random(),
+                meeting_id,
+                account,
+                expires_at,
+            }),
             _ => self.sign(&JoinClaims {
                 id: TokenId::random(),
                 meeting_id,

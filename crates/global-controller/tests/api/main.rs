@@ -6,4 +6,5 @@ mod access;
 mod document;
 mod fixture;
 mod meetings;
+mod pages;
 mod placement;

@@ -4,6 +4,7 @@
 
 const count = new Intl.PluralRules("en");
 const people = (n: number): string => (count.select(n) === "one" ? "1 person" : `${String(n)} people`);
+const more = (n: number): string => (count.select(n) === "one" ? "1 other" : `${String(n)} others`);
 
 export const english = {
   lang: "en",
@@ -158,6 +159,7 @@ export const english = {
     cameraOff: "Turn camera off",
     share: "Share your screen",
     people: "People",
+    peopleCount: (n: number) => `People: ${String(n)}`,
     moreActions: "More",
     leave: "Leave",
     endForAll: "End for all",
@@ -168,9 +170,9 @@ export const english = {
     linkCopied: "Link copied",
     shareFailed: "Your screen could not be shared. Try again.",
     joinedOne: (name: string) => `${name} joined`,
-    joinedMany: (name: string, others: number) => `${name} and ${people(others)} joined`,
+    joinedMany: (name: string, others: number) => `${name} and ${more(others)} joined`,
     leftOne: (name: string) => `${name} left`,
-    leftMany: (name: string, others: number) => `${name} and ${people(others)} left`,
+    leftMany: (name: string, others: number) => `${name} and ${more(others)} left`,
     lostOne: (name: string) => `${name} lost the connection`,
     removedOne: (name: string) => `${name} was removed`,
     close: "Close",
@@ -228,6 +230,25 @@ export const english = {
     sound: "Sound output",
     discarded: "Discarded",
     nothing: "Nothing yet",
+    kinds: { microphone: "Microphone", camera: "Camera", screen: "Screen" },
+    phases: {
+      idle: "not joined",
+      connecting: "connecting",
+      joined: "joined",
+      reconnecting: "reconnecting",
+      ended: "ended",
+    },
+    muted: "muted",
+    paused: "paused, nobody watches",
+    of: (name: string, what: string) => `${name}, ${what.toLowerCase()}`,
+    fps: (n: number) => `${n.toFixed(0)} fps`,
+    kbps: (n: number) => `${n.toFixed(0)} kbit/s`,
+    mbps: (n: number) => `${n.toFixed(1)} Mbit/s`,
+    lost: (n: number) => `${String(n)} lost`,
+    dropped: (n: number) => `${String(n)} dropped`,
+    decodeErrors: (n: number) => `${String(n)} decode errors`,
+    buffer: (n: number) => `buffer ${n.toFixed(0)} ms`,
+    concealed: (n: number) => `${n.toFixed(0)} ms concealed`,
     ms: (n: number) => `${String(Math.round(n))} ms`,
     unknown: "–",
   },
@@ -270,7 +291,9 @@ export const english = {
 
   link: {
     label: "Link to this meeting",
-    copy: "Copy link",
+    copy: "Copy",
+    /** What is copied: for a screen reader, where the eye sees it. */
+    what: " the link",
     copied: "Copied",
   },
 };

@@ -12,12 +12,20 @@ export class ApiError extends Error {
   readonly status: number;
   /** Seconds to wait, with `RATE_LIMITED`. */
   readonly retryAfterS?: number;
+  /** What the server adds to the code: a meeting not found may have "ended" or "expired". */
+  readonly reason?: string;
 
-  constructor(code: string, status: number, message: string, retryAfterS?: number) {
+  constructor(
+    code: string,
+    status: number,
+    message: string,
+    more: { readonly retryAfterS?: number; readonly reason?: string } = {},
+  ) {
     super(message);
     this.code = code;
     this.status = status;
-    if (retryAfterS !== undefined) this.retryAfterS = retryAfterS;
+    if (more.retryAfterS !== undefined) this.retryAfterS = more.retryAfterS;
+    if (more.reason !== undefined) this.reason = more.reason;
   }
 }
 
@@ -82,14 +90,17 @@ async function call(
 
 function errorOf(response: Response, answer: unknown): ApiError {
   const retry = Number(response.headers.get("retry-after") ?? Number.NaN);
-  const retryAfterS = Number.isFinite(retry) ? retry : undefined;
   const error = isRecord(answer) && isRecord(answer["error"]) ? answer["error"] : {};
   const code = typeof error["code"] === "string" ? error["code"] : "BAD_ANSWER";
   const message =
     typeof error["message"] === "string"
       ? error["message"]
       : `the server answered with status ${response.status}`;
-  return new ApiError(code, response.status, message, retryAfterS);
+  const details = isRecord(error["details"]) ? error["details"] : {};
+  return new ApiError(code, response.status, message, {
+    ...(Number.isFinite(retry) ? { retryAfterS: retry } : {}),
+    ...(typeof details["reason"] === "string" ? { reason: details["reason"] } : {}),
+  });
 }
 
 /** @throws {ApiError} `BAD_ANSWER` when something that a join needs is missing */

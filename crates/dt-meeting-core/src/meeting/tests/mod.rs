@@ -150,7 +150,7 @@ impl Room {
                 codec: codec.into(),
                 ..Default::default()
             }),
-            stream_number: self.rng.random_range(1..=255),
+            stream_number: u32::try_from(self.meeting.streams.len() % 255 + 1).unwrap(),
             ..PublishStream::default()
         };
         let answer = self.ask(who, Request::PublishStream(request));

@@ -17,4 +17,12 @@ describe("a failed join", () => {
     expect(of("INTERNAL_ERROR", 500)).toBe("failed");
     expect(endingOf(new TypeError("x"))).toBe("failed");
   });
+
+  it("tells a meeting that is over from one that never was", () => {
+    const over = (reason: string): string =>
+      endingOf(new ApiError("MEETING_NOT_FOUND", 404, "", { reason }));
+    expect(over("ended")).toBe("ended");
+    expect(over("expired")).toBe("ended");
+    expect(over("another")).toBe("not-found");
+  });
 });

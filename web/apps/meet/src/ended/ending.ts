@@ -42,6 +42,8 @@ export function endingOf(error: unknown): Ending {
   if (!(error instanceof ApiError)) return "failed";
   switch (error.code) {
     case "MEETING_NOT_FOUND":
+      // An expired link leads to what can't be joined any more, as an ended one does.
+      return error.reason === "ended" || error.reason === "expired" ? "ended" : "not-found";
     case "NOT_FOUND":
     case "INVALID_REQUEST":
       return "not-found";

@@ -51,9 +51,12 @@ export class Announcer {
   }
 }
 
+/** Keeps a name of the other direction of writing together (Unicode FSI and PDI). */
+const isolate = (name: string): string => `\u2068${name}\u2069`;
+
 function sentence(kind: Kind, names: readonly string[]): string {
   const t = texts.meeting;
-  const first = names[0] ?? "";
+  const first = isolate(names[0] ?? "");
   const others = names.length - 1;
   switch (kind) {
     case "joined":
@@ -61,8 +64,8 @@ function sentence(kind: Kind, names: readonly string[]): string {
     case "left":
       return others === 0 ? t.leftOne(first) : t.leftMany(first, others);
     case "lost":
-      return names.map(t.lostOne).join(". ");
+      return names.map(isolate).map(t.lostOne).join(". ");
     case "removed":
-      return names.map(t.removedOne).join(". ");
+      return names.map(isolate).map(t.removedOne).join(". ");
   }
 }

@@ -29,6 +29,8 @@ export interface Placed {
 
 /** Cameras send 16:9; a tile of another shape shows only part of the picture. */
 const PICTURE_ASPECT = 16 / 9;
+/** In a window that is higher than wide, a square around the face is what counts. */
+const FACE_ASPECT = 1;
 /** The shapes a tile may take. Narrower or wider cuts faces off. */
 const ASPECT_MIN_LANDSCAPE = 1;
 const ASPECT_MIN_PORTRAIT = 0.7;
@@ -59,9 +61,10 @@ function tileIn(cell: Size, portrait: boolean): Size {
  * What a tile is worth: its area, less for the part of the picture that it
  * crops. The root, because what is cropped of a camera's picture is mostly wall.
  */
-function shown(tile: Size): number {
+function shown(tile: Size, portrait: boolean): number {
   const aspect = tile.width / tile.height;
-  const part = Math.min(aspect, PICTURE_ASPECT) / Math.max(aspect, PICTURE_ASPECT);
+  const ideal = portrait ? FACE_ASPECT : PICTURE_ASPECT;
+  const part = Math.min(aspect, ideal) / Math.max(aspect, ideal);
   return tile.width * tile.height * Math.sqrt(part);
 }
 
@@ -76,8 +79,9 @@ export function bestGrid(count: number, area: Size, gap: number): Grid {
       height: (area.height - gap * (rows - 1)) / rows,
     };
     if (cell.width <= 0 || cell.height <= 0) continue;
-    const tile = tileIn(cell, area.height > area.width);
-    const score = shown(tile);
+    const portrait = area.height > area.width;
+    const tile = tileIn(cell, portrait);
+    const score = shown(tile, portrait);
     // A hair's difference is not worth a lonely tile in the last row.
     const empty = rows * columns - count;
     const bestEmpty = best.rows * best.columns - count;

@@ -1,90 +1,67 @@
 // What is measured, put into words: the same lines on the screen and on the
 // clipboard. Pure.
-import type { MeetingStats } from "@darktower/session";
+import type {
+  IncomingAudioStats,
+  IncomingVideoStats,
+  MeetingStats,
+  OutgoingStats,
+} from "@darktower/session";
 import { texts } from "../texts";
+
+/** A name and its value. */
+export type Row = readonly [string, string];
 
 export interface Section {
   readonly title: string;
-  /** A name and its value each. */
-  readonly rows: readonly (readonly [string, string])[];
+  readonly rows: readonly Row[];
 }
 
 const t = texts.statistics;
 
 const ms = (value: number | null): string => (value === null ? t.unknown : t.ms(value));
-const kbps = (value: number): string =>
-  value >= 1000 ? `${(value / 1000).toFixed(1)} Mbit/s` : `${value.toFixed(0)} kbit/s`;
+const rate = (kbps: number): string => (kbps >= 1000 ? t.mbps(kbps / 1000) : t.kbps(kbps));
 const size = (width: number, height: number): string =>
   width === 0 ? "" : `${String(width)}×${String(height)}`;
 const words = (...parts: readonly string[]): string =>
   parts.filter((part) => part !== "").join(" · ");
+const some = (n: number, say: (n: number) => string): string => (n > 0 ? say(n) : "");
 
 /** `nameOf` gives a participant's name. */
 export function sections(stats: MeetingStats, nameOf: (id: string) => string): readonly Section[] {
-  const { joinTimings: join } = stats;
   const all: Section[] = [
     {
       title: t.connection,
       rows: [
-        [t.phase, stats.phase],
+        [t.phase, t.phases[stats.phase]],
         [t.transport, stats.transport],
         [t.controllerRtt, ms(stats.controllerRttMs)],
         [t.mediaRtt, ms(stats.mediaRttMs)],
         [t.sound, stats.audioOutput],
       ],
     },
-    {
-      title: t.sent,
-      rows: stats.outgoing.map((out) => [
-        out.kind,
-        out.muted || !out.active
-          ? out.muted
-            ? "muted"
-            : "paused, nobody watches"
-          : words(
-              out.carrier,
-              size(out.width, out.height),
-              out.kind === "microphone" ? "" : `${out.fps.toFixed(0)} fps`,
-              kbps(out.kbps),
-              out.droppedFrames > 0 ? `${String(out.droppedFrames)} dropped` : "",
-            ),
-      ]),
-    },
+    { title: t.sent, rows: stats.outgoing.map((out) => [t.kinds[out.kind], sent(out)]) },
     {
       title: t.received,
       rows: [
-        ...stats.video.map((video): readonly [string, string] => [
-          `${nameOf(video.participantId)}, ${video.kind}`,
-          words(
-            video.carrier,
-            size(video.width, video.height),
-            `${video.fps.toFixed(0)} fps`,
-            kbps(video.kbps),
-            `${String(video.lost)} lost`,
-            video.decodeErrors > 0 ? `${String(video.decodeErrors)} decode errors` : "",
-          ),
-        ]),
-        ...stats.audio.map((audio): readonly [string, string] => [
-          `${nameOf(audio.participantId)}, sound`,
-          words(
-            kbps(audio.kbps),
-            `buffer ${audio.bufferMs.toFixed(0)} ms`,
-            `${String(audio.lost)} lost`,
-            `${audio.concealedMs.toFixed(0)} ms concealed`,
-          ),
-        ]),
+        ...stats.video.map((video): Row => {
+          const name = t.of(nameOf(video.participantId), t.kinds[video.kind]);
+          return [name, seen(video)];
+        }),
+        ...stats.audio.map((audio): Row => {
+          const name = t.of(nameOf(audio.participantId), t.kinds.microphone);
+          return [name, heard(audio)];
+        }),
       ],
     },
   ];
+  const { joinTimings: join } = stats;
   if (join !== null) {
-    all.push({
-      title: t.join,
-      rows: [
-        [t.joined, ms(join.joinedMs)],
-        [t.firstVideo, ms(join.firstVideoDrawnMs)],
-        [t.firstAudio, ms(join.firstAudioMs)],
-      ],
-    });
+    const rows: Row[] = [
+      [t.joined, ms(join.joinedMs)],
+      [t.firstVideo, ms(join.firstVideoDrawnMs)],
+      [t.firstAudio, ms(join.firstAudioMs)],
+    ];
+    all.push({ title: t.join, rows });
   }
   const discarded = Object.entries(stats.discarded).filter(([, n]) => n > 0);
   if (discarded.length > 0) {
@@ -92,6 +69,38 @@ export function sections(stats: MeetingStats, nameOf: (id: string) => string): r
   }
   return all;
 }
+
+function sent(out: OutgoingStats): string {
+  if (out.muted) return t.muted;
+  if (!out.active) return t.paused;
+  if (out.kind === "microphone") return words(out.carrier, rate(out.kbps));
+  return words(
+    out.carrier,
+    size(out.width, out.height),
+    t.fps(out.fps),
+    rate(out.kbps),
+    some(out.droppedFrames, t.dropped),
+  );
+}
+
+const seen = (video: IncomingVideoStats): string =>
+  words(
+    video.carrier,
+    size(video.width, video.height),
+    t.fps(video.fps),
+    rate(video.kbps),
+    t.lost(video.lost),
+    some(video.decodeErrors, t.decodeErrors),
+  );
+
+const heard = (audio: IncomingAudioStats): string =>
+  words(
+    rate(audio.kbps),
+    t.buffer(audio.bufferMs),
+    t.lost(audio.lost),
+    t.concealed(audio.concealedMs),
+    some(audio.decodeErrors, t.decodeErrors),
+  );
 
 /** The sections as plain text, a line a row. */
 export function asText(all: readonly Section[]): string {
