@@ -16,9 +16,7 @@ pub struct InvalidNumber {
 
 /// A participant's number in its meeting: the sender in datagram headers.
 /// Unique in the meeting and never given twice; 0 is not used.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UserId(pub u64);
 
@@ -51,9 +49,7 @@ macro_rules! ranged {
             type Error = InvalidNumber;
 
             fn try_from(value: u32) -> Result<Self, InvalidNumber> {
-                // The lower bound is 0 for one of these types.
-                #[allow(clippy::absurd_extreme_comparisons, unused_comparisons)]
-                if value < $min || value > $max {
+                if !($min..=$max).contains(&value) {
                     return Err(InvalidNumber {
                         kind: $kind,
                         value: u64::from(value),

@@ -113,6 +113,9 @@ mod tests {
     #[test]
     fn what_is_no_uuid_is_refused_with_its_kind() {
         let error = "abc".parse::<StreamId>().unwrap_err();
-        assert_eq!(error.to_string(), "not a valid stream id (a UUID is expected)");
+        assert_eq!(
+            error.to_string(),
+            "not a valid stream id (a UUID is expected)"
+        );
     }
 }

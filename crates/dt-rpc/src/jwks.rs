@@ -15,8 +15,11 @@ pub struct AuthJwks(pub Arc<dyn AuthController>);
 #[async_trait]
 impl JwksSource for AuthJwks {
     async fn fetch(&self) -> Result<Jwks, JwksFetchError> {
-        let answer =
-            self.0.get_jwks(GetJwks {}).await.map_err(|error| JwksFetchError(error.to_string()))?;
+        let answer = self
+            .0
+            .get_jwks(GetJwks {})
+            .await
+            .map_err(|error| JwksFetchError(error.to_string()))?;
         Jwks::parse(&answer.jwks_json).map_err(|error| JwksFetchError(error.to_string()))
     }
 }

@@ -78,8 +78,7 @@ mod tests {
 
     #[test]
     fn an_envelope_of_another_version_is_refused() {
-        let mut message =
-            ClientMessage::new(7, client_message::Body::Heartbeat(Heartbeat {}));
+        let mut message = ClientMessage::new(7, client_message::Body::Heartbeat(Heartbeat {}));
         message.version = 2;
         assert_eq!(
             ClientMessage::read(&message.encode_to_vec()).unwrap_err(),

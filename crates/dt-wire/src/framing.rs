@@ -94,7 +94,8 @@ impl Decoder {
             });
         }
         if self.buffer.len() < PREFIX_BYTES + bytes {
-            self.buffer.reserve(PREFIX_BYTES + bytes - self.buffer.len());
+            self.buffer
+                .reserve(PREFIX_BYTES + bytes - self.buffer.len());
             return Ok(None);
         }
         self.buffer.advance(PREFIX_BYTES);

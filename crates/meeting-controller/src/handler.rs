@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use dt_ids::{ControllerId, HandlerId, MeetingId, ParticipantId};
@@ -13,22 +14,60 @@ use dt_token::{
     connection::{ConnectionClaims, ConnectionKey, mint},
 };
 use dt_wire::{
-    internal::{Endpoint, HandlerEvent, RegisterController, TelemetryRequest},
+    internal::{
+        Endpoint, HandlerEvent, RegisterController, RegisterControllerResponse, TelemetryRequest,
+    },
     v1::MediaServerInfo,
 };
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::{
+    sync::{Mutex as AsyncMutex, mpsc},
+    time::{Instant, MissedTickBehavior, interval_at},
+};
 
 use crate::{Inner, lock, meeting::Command};
+
+/// How often a handler is asked for its endpoint again. A new certificate stands
+/// there long before the old one ends.
+const REFRESH_EVERY: Duration = Duration::from_secs(60);
 
 /// One media handler as this controller knows it.
 pub(crate) struct Link {
     pub(crate) id: HandlerId,
     pub(crate) handler: Arc<dyn MediaHandler>,
+    given: Mutex<Given>,
+}
+
+/// What the handler gave at registration. Its certificates change while it runs.
+struct Given {
     endpoint: Endpoint,
     key: ConnectionKey,
 }
 
+impl TryFrom<RegisterControllerResponse> for Given {
+    type Error = RpcError;
+
+    fn try_from(answer: RegisterControllerResponse) -> Result<Self, RpcError> {
+        let key = ConnectionKey::try_from(&answer.connection_token_key[..])
+            .map_err(|error| RpcError::Internal(error.to_string()))?;
+        Ok(Self {
+            endpoint: answer.endpoint.unwrap_or_default(),
+            key,
+        })
+    }
+}
+
 impl Link {
+    /// Asks anew for what the handler gave, above all its certificates.
+    async fn refresh(&self, request: RegisterController) {
+        let answer = self.handler.register_controller(request).await;
+        match answer.and_then(Given::try_from) {
+            Ok(given) => *lock(&self.given) = given,
+            Err(error) => {
+                tracing::warn!(handler_id = %self.id, %error, "the media handler does not answer");
+            }
+        }
+    }
+
     /// Where a client dials it, with a fresh token that lets it in once.
     pub(crate) fn admit(
         &self,
@@ -38,12 +77,14 @@ impl Link {
         now: UnixTime,
     ) -> MediaServerInfo {
         let claims = ConnectionClaims::new(meeting, participant, self.id, now);
+        let given = lock(&self.given);
+        let Given { endpoint, key } = &*given;
         MediaServerInfo {
-            media_handler_url: fill_host(&self.endpoint.url, host),
-            connection_token: mint(&self.key, &claims),
+            media_handler_url: fill_host(&endpoint.url, host),
+            connection_token: mint(key, &claims),
             handler_id: self.id.to_string(),
-            websocket_url: fill_host(&self.endpoint.websocket_url, host),
-            certificate_hashes: self.endpoint.certificate_hashes.clone(),
+            websocket_url: fill_host(&endpoint.websocket_url, host),
+            certificate_hashes: endpoint.certificate_hashes.clone(),
         }
     }
 }
@@ -108,30 +149,36 @@ pub(crate) async fn connect(inner: &Arc<Inner>, id: HandlerId) -> Result<Arc<Lin
         .handler(id)
         .ok_or_else(|| RpcError::Unavailable(format!("media handler {id} is not known")))?;
     let answer = handler.register_controller(links.request()).await?;
-    let key = ConnectionKey::try_from(&answer.connection_token_key[..])
-        .map_err(|error| RpcError::Internal(error.to_string()))?;
+    let given = Given::try_from(answer)?;
     let request = TelemetryRequest {
         controller_id: links.controller.to_string(),
     };
     let events = handler.telemetry(request).await?;
-    let endpoint = answer.endpoint.unwrap_or_default();
     let link = Arc::new(Link {
         id,
         handler,
-        endpoint,
-        key,
+        given: Mutex::new(given),
     });
     lock(&links.links).insert(id, Arc::clone(&link));
-    inner.tasks.spawn(listen(Arc::clone(inner), id, events));
+    inner
+        .tasks
+        .spawn(listen(Arc::clone(inner), Arc::clone(&link), events));
     Ok(link)
 }
 
 /// Passes on what a handler tells to the meetings it is about. A meeting that is
 /// busy loses some of it: the next report holds the whole truth again.
-async fn listen(inner: Arc<Inner>, id: HandlerId, mut events: mpsc::Receiver<HandlerEvent>) {
+async fn listen(inner: Arc<Inner>, link: Arc<Link>, mut events: mpsc::Receiver<HandlerEvent>) {
+    let id = link.id;
+    let mut refresh = interval_at(Instant::now() + REFRESH_EVERY, REFRESH_EVERY);
+    refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let event = tokio::select! {
             event = events.recv() => event,
+            _ = refresh.tick() => {
+                link.refresh(inner.links.request()).await;
+                continue;
+            }
             () = inner.stop.cancelled() => return,
         };
         let Some(HandlerEvent {

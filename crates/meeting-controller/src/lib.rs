@@ -28,13 +28,14 @@ mod registration;
 mod rpc;
 mod session;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use dt_meeting_core::SessionId;
 use dt_rpc::{HandlerDirectory, Registry};
 use dt_store::StateStore;
 use dt_token::Verifier;
 use dt_transport::Session;
+use dt_wire::internal::Endpoint;
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -74,6 +75,7 @@ pub(crate) struct Inner {
     warm: Warm,
     tasks: TaskTracker,
     stop: CancellationToken,
+    endpoint: Mutex<Endpoint>,
 }
 
 impl MeetingController {
@@ -96,6 +98,7 @@ impl MeetingController {
             warm: Warm::new(config.warm_sessions_max),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            endpoint: Mutex::new(config.endpoint.clone()),
             config,
         });
         let registered = registration::register(&inner).await;
@@ -103,6 +106,12 @@ impl MeetingController {
             .tasks
             .spawn(registration::keep(Arc::clone(&inner), registered));
         Arc::new(Self { inner })
+    }
+
+    /// Clients dial it here from now on, or meet other certificates: what it
+    /// says when it registers again.
+    pub fn set_endpoint(&self, endpoint: Endpoint) {
+        *lock(&self.inner.endpoint) = endpoint;
     }
 
     /// Runs one signaling session to its end.

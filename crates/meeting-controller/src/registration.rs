@@ -8,14 +8,14 @@ use dt_wire::internal::{
 };
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::Inner;
+use crate::{Inner, lock};
 
 /// Registers once; false when it must be tried again.
 pub(crate) async fn register(inner: &Inner) -> bool {
     let request = RegisterMeetingController {
         controller_id: inner.config.controller_id.to_string(),
         region: inner.config.region.clone(),
-        endpoint: Some(inner.config.endpoint.clone()),
+        endpoint: Some(lock(&inner.endpoint).clone()),
         capacity: Some(capacity(inner)),
     };
     match inner.registry.register_meeting_controller(request).await {

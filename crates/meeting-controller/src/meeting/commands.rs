@@ -12,13 +12,18 @@ use std::{
 use dt_ids::ParticipantId;
 use dt_rpc::RpcError;
 use dt_wire::internal::{RegisterParticipant, RouteMediaCommand, UnregisterParticipant};
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 use super::{Command, Handle};
 use crate::{Inner, handler::Link, lock};
 
 const RETRY_MS_MIN: u64 = 50;
 const RETRY_MS_MAX: u64 = 2000;
+/// A call that takes longer counts as failed, so that it holds up no other.
+const CALL_MAX: Duration = Duration::from_secs(3);
 /// After the meeting stopped: how often a failing command is tried.
 const LAST_TRIES: u32 = 3;
 
@@ -134,7 +139,8 @@ impl Worker {
                 self.shared.wake.notified().await;
                 continue;
             };
-            if self.carry_out(&command).await {
+            let done = timeout(CALL_MAX, self.carry_out(&command)).await;
+            if done.unwrap_or(false) {
                 failures = 0;
                 continue;
             }

@@ -51,6 +51,8 @@ pub(crate) struct Recorder {
     pub(crate) unregistered: Mutex<Vec<String>>,
     pub(crate) routes: Mutex<BTreeMap<String, RouteMediaCommand>>,
     listener: Mutex<Option<mpsc::Sender<HandlerEvent>>>,
+    /// The hash that clients pin.
+    pub(crate) certificate: Mutex<Bytes>,
     /// Registrations wait while this is false.
     answers: watch::Sender<bool>,
 }
@@ -63,6 +65,7 @@ impl Recorder {
             unregistered: Mutex::default(),
             routes: Mutex::default(),
             listener: Mutex::default(),
+            certificate: Mutex::new(Bytes::from_static(&[1; 32])),
             answers: watch::Sender::new(true),
         }
     }
@@ -106,7 +109,7 @@ impl MediaHandler for Recorder {
             handler_id: self.id.to_string(),
             endpoint: Some(Endpoint {
                 url: "https://*:8443/mh/0".into(),
-                certificate_hashes: vec![Bytes::from_static(&[1; 32])],
+                certificate_hashes: vec![self.certificate.lock().unwrap().clone()],
                 ..Endpoint::default()
             }),
             connection_token_key: Bytes::from_static(&KEY),

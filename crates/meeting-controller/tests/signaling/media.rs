@@ -254,3 +254,17 @@ async fn a_fresh_media_token_is_given_for_ones_own_handler_only() {
     let request = Request::RequestMediaToken(RequestMediaToken { handler_id });
     assert_eq!(code(&ana.refused(request).await), ErrorCode::NotFound);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_handlers_new_certificate_is_told_within_a_minute() {
+    let bench = Bench::new().await;
+    let (_ana, welcome) = bench.join("Ana", Role::Host).await;
+    let hashes = welcome.media_server.unwrap().certificate_hashes;
+    assert_eq!(hashes, vec![vec![1; 32]]);
+    *bench.handler.certificate.lock().unwrap() = vec![2; 32].into();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    bench.assign(10).await.unwrap();
+    let (_ben, welcome) = bench.join("Ben", Role::Guest).await;
+    let hashes = welcome.media_server.unwrap().certificate_hashes;
+    assert_eq!(hashes, vec![vec![2; 32]]);
+}

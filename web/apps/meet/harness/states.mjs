@@ -40,7 +40,11 @@ async function inScheme(scheme, [width, height]) {
   for (const [name, prepare, path] of [
     ["not-found", async () => undefined, "/m/abcde-fghjk-mnpqr"],
     ["unreachable", (page) => page.route("**/api/**", (r) => r.abort()), "/m/abcde-fghjk-mnpqr"],
-    ["unsupported", (page) => page.addInitScript("delete globalThis.WebTransport"), "/m/abcde-fghjk-mnpqr"],
+    [
+      "unsupported",
+      (page) => page.addInitScript("delete globalThis.WebTransport"),
+      "/m/abcde-fghjk-mnpqr",
+    ],
   ]) {
     const page = await open(width, height, scheme);
     await prepare(page);
@@ -81,7 +85,9 @@ async function sharing() {
   await other.getByTestId("join").click();
   await page.waitForFunction(() => document.querySelectorAll("canvas:not(.hidden)").length > 0);
   await page.getByTestId("screen-toggle").click();
-  await other.waitForFunction(() => document.querySelector('[data-kind="screen"] canvas:not(.hidden)'));
+  await other.waitForFunction(() =>
+    document.querySelector('[data-kind="screen"] canvas:not(.hidden)'),
+  );
   await page.getByTestId("mic-toggle").click();
   await page.getByTestId("camera-toggle").click();
   await page.waitForTimeout(800);

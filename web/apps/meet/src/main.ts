@@ -1,5 +1,7 @@
 // Starts the app in the page, on the real SDK.
 import {
+  type MeetingAccess,
+  type MeetingOptions,
   Meeting,
   createMeeting,
   getGuestAccess,
@@ -24,7 +26,7 @@ mount(App, {
       createMeeting,
       getGuestAccess,
       getHostAccess,
-      openMeeting: (access, options) => new Meeting(access, options),
+      openMeeting: (access: MeetingAccess, options: MeetingOptions) => new Meeting(access, options),
       supported: () => missingFeatures().length === 0,
     },
   },

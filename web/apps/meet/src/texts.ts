@@ -3,7 +3,8 @@
 // Plain sentences: what happened, and what to do.
 
 const count = new Intl.PluralRules("en");
-const people = (n: number): string => (count.select(n) === "one" ? "1 person" : `${String(n)} people`);
+const people = (n: number): string =>
+  count.select(n) === "one" ? "1 person" : `${String(n)} people`;
 const more = (n: number): string => (count.select(n) === "one" ? "1 other" : `${String(n)} others`);
 
 export const english = {
@@ -264,7 +265,10 @@ export const english = {
     left: ["You left the meeting", ""],
     removed: ["The host removed you from the meeting", "If that was a mistake, ask the host."],
     "meeting-ended": ["The meeting has ended", "Thank you for being here."],
-    replaced: ["You are in this meeting in another tab", "It goes on there. You can bring it here."],
+    replaced: [
+      "You are in this meeting in another tab",
+      "It goes on there. You can bring it here.",
+    ],
     lost: [
       "The connection was lost",
       "We tried to bring you back and could not. Check your network connection.",

@@ -39,8 +39,7 @@ export function parseChoices(stored: string | null): Choices {
   };
 }
 
-export const loadChoices = (storage: Store): Choices =>
-  parseChoices(storage.getItem(STORAGE_KEY));
+export const loadChoices = (storage: Store): Choices => parseChoices(storage.getItem(STORAGE_KEY));
 
 export function saveChoices(storage: Store, choices: Choices): void {
   storage.setItem(STORAGE_KEY, JSON.stringify(choices));

@@ -16,9 +16,9 @@ describe("a failed device", () => {
 
 describe("instructions", () => {
   it("are for the browser at hand", () => {
-    expect(browserOf("Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0")).toBe(
-      "firefox",
-    );
+    expect(
+      browserOf("Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"),
+    ).toBe("firefox");
     expect(
       browserOf("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/156.0 Safari/537.36"),
     ).toBe("chromium");

@@ -9,7 +9,11 @@ describe("places", () => {
   });
 
   it("are kept while people come", () => {
-    expect(seat({ ...base, before: ["b", "a"], present: ["a", "b", "c"] })).toEqual(["b", "a", "c"]);
+    expect(seat({ ...base, before: ["b", "a"], present: ["a", "b", "c"] })).toEqual([
+      "b",
+      "a",
+      "c",
+    ]);
   });
 
   it("change for one person only when somebody leaves", () => {
@@ -36,7 +40,10 @@ describe("places", () => {
 
   it("keep the speakers when the window shrinks", () => {
     const before = ["a", "b", "c", "d"];
-    expect(seat({ before, present: before, speakers: ["d", "c"], capacity: 2 })).toEqual(["c", "d"]);
+    expect(seat({ before, present: before, speakers: ["d", "c"], capacity: 2 })).toEqual([
+      "c",
+      "d",
+    ]);
   });
 
   it("hold nobody twice and nobody absent, whatever happens", () => {

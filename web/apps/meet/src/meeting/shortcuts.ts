@@ -1,13 +1,7 @@
 // Which key does what in a meeting. Pure: it looks at an event's facts and names
 // an action; who listens and acts is MeetingView.
 
-export type Action =
-  | "microphone"
-  | "camera"
-  | "share"
-  | "people"
-  | "leave"
-  | "shortcuts";
+export type Action = "microphone" | "camera" | "share" | "people" | "leave" | "shortcuts";
 
 /** The keys as they are written on a keyboard; shown in tooltips and in the help. */
 export const KEYS: Readonly<Record<Action, string>> = {
@@ -51,5 +45,6 @@ export function takesText(element: Element | null): boolean {
 /** Whether Space there presses a control and so can't mean push-to-talk. */
 export function takesSpace(element: Element | null): boolean {
   if (takesText(element)) return true;
-  return element?.closest("button, a[href], input, summary, [role='button']") != null;
+  if (element === null) return false;
+  return element.closest("button, a[href], input, summary, [role='button']") !== null;
 }

@@ -45,9 +45,5 @@ export function matches(name: string, search: string): boolean {
 
 /** Without accents and case: `Zoë` is found by `zoe`. */
 function fold(text: string): string {
-  return text
-    .normalize("NFD")
-    .replace(/\p{M}/gu, "")
-    .toLocaleLowerCase()
-    .trim();
+  return text.normalize("NFD").replace(/\p{M}/gu, "").toLocaleLowerCase().trim();
 }

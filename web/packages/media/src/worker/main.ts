@@ -84,14 +84,19 @@ async function readFrames(
   readable: ReadableStream<VideoFrame>,
 ): Promise<void> {
   const reader = readable.getReader();
+  reading.add(reader);
   for (;;) {
     // The page tells when a track ends by itself.
     const { done, value } = await reader.read().catch(() => ENDED);
-    if (done) return;
+    if (done) break;
     take(engine, kind, value);
   }
+  reading.delete(reader);
 }
 
+// A read that waits does not keep its stream alive: without this the pictures
+// of a running track end when the garbage collector comes by.
+const reading = new Set<ReadableStreamDefaultReader<VideoFrame>>();
 const ENDED = { done: true, value: undefined } as const;
 
 function take(engine: Engine, kind: VideoKind, frame: VideoFrame): void {
