@@ -33,7 +33,7 @@ use dt_forward_core::Forwarder;
 use dt_ids::MeetingId;
 use dt_token::{UsedIds, connection::ConnectionKey};
 use dt_transport::Session;
-use dt_wire::internal::HandlerCapacity;
+use dt_wire::internal::{Endpoint, HandlerCapacity};
 use tokio::task::JoinHandle;
 
 pub use config::Config;
@@ -51,6 +51,8 @@ pub struct MediaHandler {
 
 pub(crate) struct Inner {
     pub(crate) config: Config,
+    /// Begins as the configured one; its certificates change while it runs.
+    pub(crate) endpoint: Mutex<Endpoint>,
     /// New at every start, so that no connection token of before is good.
     pub(crate) key: ConnectionKey,
     pub(crate) used_tokens: Mutex<UsedIds>,
@@ -73,12 +75,19 @@ impl MediaHandler {
             session_keys: SessionKeys::default(),
             warm: Warm::new(config.warm_sessions_max),
             sessions: AtomicUsize::new(0),
+            endpoint: Mutex::new(config.endpoint.clone()),
             config,
         };
         Arc::new(Self {
             inner: Arc::new(inner),
             ticker: Mutex::default(),
         })
+    }
+
+    /// Clients dial it here from now on, or meet other certificates: what
+    /// controllers are told when they ask next.
+    pub fn set_endpoint(&self, endpoint: Endpoint) {
+        *lock(&self.inner.endpoint) = endpoint;
     }
 
     /// Runs one session to its end. All of its tasks run on the runtime that

@@ -17,7 +17,7 @@ use dt_wire::{
 };
 use tokio::sync::mpsc;
 
-use crate::{Inner, MediaHandler, meeting::Meeting, now};
+use crate::{Inner, MediaHandler, lock, meeting::Meeting, now};
 
 /// Encodings of one stream at most: their number has four bits.
 const ENCODINGS_MAX: usize = 16;
@@ -31,7 +31,7 @@ impl dt_rpc::MediaHandler for MediaHandler {
         let _: ControllerId = id(&request.controller_id)?;
         Ok(RegisterControllerResponse {
             handler_id: self.inner.config.handler_id.to_string(),
-            endpoint: Some(self.inner.config.endpoint.clone()),
+            endpoint: Some(lock(&self.inner.endpoint).clone()),
             connection_token_key: self.inner.key.as_bytes().to_vec().into(),
         })
     }
@@ -53,7 +53,7 @@ impl dt_rpc::MediaHandler for MediaHandler {
             .map_err(register_error)?;
         Ok(RegisterParticipantResponse {
             connection_token: String::new(),
-            media_handler_url: self.inner.config.endpoint.url.clone(),
+            media_handler_url: lock(&self.inner.endpoint).url.clone(),
         })
     }
 

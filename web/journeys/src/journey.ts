@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import type { Browser } from "playwright-core";
 import { ChromiumDriver, launchChromium, type PageOptions } from "./chromium.ts";
+import { stats } from "./diagnostics.ts";
 import { FirefoxDriver } from "./firefox.ts";
 import { Participant, type Driver } from "./participant.ts";
 import { Server } from "./server.ts";
@@ -65,6 +66,8 @@ export class Scene {
     );
     for (const person of this.#people) {
       const file = join(folder, `${person.name}-${person.driver.browser}`);
+      const figures = await stats(person).catch((error: unknown) => String(error));
+      await writeFile(`${file}.stats.json`, JSON.stringify(figures, undefined, 2) + "\n");
       await writeFile(`${file}.console.log`, person.driver.console.join("\n") + "\n");
       const shot = person.driver.screenshot(`${file}.png`);
       await within("a screenshot", CLEANUP_MS, shot).catch((error: unknown) =>

@@ -116,7 +116,7 @@ export class Participant {
   }
 
   /**
-   * A small copy of what a tile's canvas shows, one byte of grey a pixel;
+   * A small copy of what a tile's canvas shows, three bytes of colour a pixel;
    * empty while nothing is drawn.
    */
   picture(participantId: string, kind = "camera"): Promise<number[]> {
@@ -134,11 +134,8 @@ export class Participant {
         if (!context) return [];
         context.drawImage(canvas, 0, 0, width, height);
         const { data } = context.getImageData(0, 0, width, height);
-        const grey: number[] = [];
-        for (let at = 0; at < data.length; at += 4) {
-          grey.push(((data[at] ?? 0) + (data[at + 1] ?? 0) + (data[at + 2] ?? 0)) / 3);
-        }
-        return grey;
+        // The fourth byte of each pixel, how opaque it is, says nothing.
+        return [...data].filter((_, at) => at % 4 !== 3);
       },
       { participantId, kind },
     );
@@ -152,7 +149,7 @@ export class Participant {
     });
     await this.until(`the ${kind} picture changes`, async () => {
       const next = await this.picture(participantId, kind);
-      return isPicture(next) && difference(first, next) > 0;
+      return isPicture(next) && differ(first, next);
     });
   }
 
@@ -161,12 +158,15 @@ export class Participant {
   }
 }
 
-/** Not empty and not of one colour. */
-function isPicture(grey: readonly number[]): boolean {
-  return grey.length > 0 && Math.max(...grey) - Math.min(...grey) > 8;
+/** Below this a byte of colour counts as black, and two bytes as equal. */
+const VISIBLE = 12;
+
+/** Not empty and not black; of one colour it may be, as Firefox's fake camera is. */
+function isPicture(colours: readonly number[]): boolean {
+  return colours.some((value) => value > VISIBLE);
 }
 
-/** How many of the copied pixels differ clearly. */
-function difference(a: readonly number[], b: readonly number[]): number {
-  return a.filter((value, at) => Math.abs(value - (b[at] ?? 0)) > 8).length;
+/** Some of the copied pixels are clearly of another colour. */
+function differ(a: readonly number[], b: readonly number[]): boolean {
+  return a.some((value, at) => Math.abs(value - (b[at] ?? 0)) > VISIBLE);
 }

@@ -1,6 +1,7 @@
 // Runs the journeys, one file after the other, and closes with one line that
-// counts them. Arguments choose files by a part of their name; the file that
-// renews the README's picture runs only when it is asked for.
+// counts them. Arguments choose files by a part of their name, and JOURNEY in
+// the environment journeys by a pattern; the file that renews the README's
+// picture runs only when it is asked for.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -25,7 +26,12 @@ if (files.length === 0) {
 let passed = 0;
 let failed = 0;
 const started = Date.now();
-const events = run({ files: files.map((file) => join(here, file)), concurrency: 1 });
+const pattern = process.env["JOURNEY"];
+const events = run({
+  files: files.map((file) => join(here, file)),
+  concurrency: 1,
+  ...(pattern ? { testNamePatterns: [new RegExp(pattern)] } : {}),
+});
 // A file that can't be loaded fails as one test, so nothing goes missing.
 events.on("test:pass", (event) => {
   if (event.details.type !== "suite") passed += 1;

@@ -75,15 +75,20 @@ async fn beat(roles: &Roles, now: &Certificates) -> RpcResult<()> {
     Ok(())
 }
 
-/// Tells the registry by which certificates clients know these servers from now
-/// on.
+/// Tells every role and the registry by which certificates clients know these
+/// servers from now on.
 async fn announce(roles: &Roles, now: &Certificates) -> RpcResult<()> {
+    for (number, (_, handler)) in roles.handlers.iter().enumerate() {
+        handler.set_endpoint(handler_endpoint(roles.public, number, now));
+    }
+    let endpoint = controller_endpoint(roles.public, now);
+    roles.meeting.set_endpoint(endpoint.clone());
     let (meetings, participants) = roles.meeting.load();
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let request = RegisterMeetingController {
         controller_id: roles.meeting_id.to_string(),
         region: REGION.to_owned(),
-        endpoint: Some(controller_endpoint(roles.public, now)),
+        endpoint: Some(endpoint),
         // Its next heartbeat says how much it can hold.
         capacity: Some(ControllerCapacity {
             current_meetings: number(meetings),

@@ -34,12 +34,6 @@ export type ToWorker =
   | { readonly type: "sound"; readonly capture: MessagePort; readonly playout: MessagePort }
   | { readonly type: "publish"; readonly kind: SourceKind; readonly info: SourceInfo }
   | { readonly type: "unpublish"; readonly kind: SourceKind }
-  /** A new track: frames come from here, or as "frame" when there is no readable. */
-  | {
-      readonly type: "video-source";
-      readonly kind: VideoKind;
-      readonly readable?: ReadableStream<VideoFrame>;
-    }
   | { readonly type: "video-stopped"; readonly kind: VideoKind }
   | { readonly type: "frame"; readonly kind: VideoKind; readonly frame: VideoFrame }
   | { readonly type: "mute"; readonly kind: SourceKind; readonly muted: boolean }

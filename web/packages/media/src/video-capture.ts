@@ -1,5 +1,10 @@
-// Pictures of a track on their way to the worker. Chromium hands over a stream
-// of them once; elsewhere a hidden video element is read picture by picture.
+// Pictures of a track on their way to the worker, each handed over as it comes.
+// Chromium has a stream of them; elsewhere a hidden video element is read.
+//
+// That stream could itself be handed to the worker, and must not: pictures that
+// leave before the worker has taken over are copied, their originals stay open
+// until the garbage collector comes by, and two of them are enough for Chromium
+// to capture no more.
 import type { ToWorker, VideoKind } from "./messages";
 
 /** Where nothing is painted (a hidden page) no callback comes: look this often. */
@@ -13,31 +18,45 @@ type TrackProcessorConstructor = new (init: {
   maxBufferSize?: number;
 }) => TrackProcessor;
 
-const processors = new Set<TrackProcessor>();
-
 type Post = (message: ToWorker, transfer?: Transferable[]) => void;
 
 /** Begins to send the track's pictures; gives what ends it. */
 export function startVideo(kind: VideoKind, track: MediaStreamTrack, post: Post): () => void {
   const Processor = trackProcessor();
-  if (Processor !== undefined) {
-    // A clone, so that it can be ended here without ending the page's preview.
-    const clone = track.clone();
-    const processor = new Processor({ track: clone, maxBufferSize: 2 });
-    const { readable } = processor;
-    post({ type: "video-source", kind, readable }, [readable]);
-    // Nothing else holds the processor, and with it the pictures would end.
-    processors.add(processor);
-    return () => {
-      processors.delete(processor);
-      clone.stop();
-      post({ type: "video-stopped", kind });
-    };
-  }
-  const stop = readElement(kind, track, post);
+  const stop =
+    Processor === undefined
+      ? readElement(kind, track, post)
+      : readProcessor(Processor, kind, track, post);
   return () => {
     stop();
     post({ type: "video-stopped", kind });
+  };
+}
+
+function readProcessor(
+  Processor: TrackProcessorConstructor,
+  kind: VideoKind,
+  track: MediaStreamTrack,
+  post: Post,
+): () => void {
+  // A clone, so that it can be ended here without ending the page's preview.
+  const clone = track.clone();
+  const reader = new Processor({ track: clone, maxBufferSize: 2 }).readable.getReader();
+  let stopped = false;
+  const read = async () => {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      if (stopped) value.close();
+      else post({ type: "frame", kind, frame: value }, [value]);
+    }
+  };
+  // Whoever watches the track tells when it ends by itself.
+  read().catch(() => undefined);
+  return () => {
+    stopped = true;
+    clone.stop();
+    reader.cancel().catch(() => undefined);
   };
 }
 

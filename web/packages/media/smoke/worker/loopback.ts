@@ -11,7 +11,7 @@ import { VideoSender } from "../../src/worker/video-sender";
 import { VideoSink } from "../../src/worker/video-sink";
 
 type Message =
-  | Extract<ToWorker, { type: "sound" | "video-source" | "frame" }>
+  | Extract<ToWorker, { type: "sound" | "frame" }>
   | { type: "canvas"; canvas: OffscreenCanvas }
   | { type: "carrier"; carrier: CarrierName }
   | { type: "stats" };
@@ -88,9 +88,6 @@ self.onmessage = (event: MessageEvent<Message>) => {
         microphone.push(sound.data);
       };
       return;
-    case "video-source":
-      if (message.readable !== undefined) void readFrames(message.readable);
-      return;
     case "frame":
       camera.push(message.frame);
       return;
@@ -106,7 +103,3 @@ self.onmessage = (event: MessageEvent<Message>) => {
       });
   }
 };
-
-async function readFrames(readable: ReadableStream<VideoFrame>): Promise<void> {
-  for await (const frame of readable) camera.push(frame);
-}

@@ -39,9 +39,6 @@ function handle(engine: Engine, message: Exclude<ToWorker, { type: "init" }>): v
     case "unpublish":
       engine.unpublish(message.kind);
       return;
-    case "video-source":
-      if (message.readable !== undefined) void readFrames(engine, message.kind, message.readable);
-      return;
     case "video-stopped":
       engine.video(message.kind)?.forgetPicture();
       return;
@@ -76,28 +73,6 @@ function handle(engine: Engine, message: Exclude<ToWorker, { type: "init" }>): v
       post({ type: "stats", id: message.id, stats: engine.stats() });
   }
 }
-
-/** Until the track ends or the source is replaced, which ends the stream. */
-async function readFrames(
-  engine: Engine,
-  kind: VideoKind,
-  readable: ReadableStream<VideoFrame>,
-): Promise<void> {
-  const reader = readable.getReader();
-  reading.add(reader);
-  for (;;) {
-    // The page tells when a track ends by itself.
-    const { done, value } = await reader.read().catch(() => ENDED);
-    if (done) break;
-    take(engine, kind, value);
-  }
-  reading.delete(reader);
-}
-
-// A read that waits does not keep its stream alive: without this the pictures
-// of a running track end when the garbage collector comes by.
-const reading = new Set<ReadableStreamDefaultReader<VideoFrame>>();
-const ENDED = { done: true, value: undefined } as const;
 
 function take(engine: Engine, kind: VideoKind, frame: VideoFrame): void {
   const sender = engine.video(kind);
