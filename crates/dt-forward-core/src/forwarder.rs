@@ -148,9 +148,15 @@ impl Forwarder {
         Ok(generation)
     }
 
-    /// Forgets a participant with its streams and closes its session at once. An
-    /// order that is not newer than the one in force is ignored.
-    pub fn unregister(&mut self, participant: ParticipantId, generation: Generation, now: Instant) {
+    /// Forgets a participant with its streams and closes its session at once with
+    /// the code. An order that is not newer than the one in force is ignored.
+    pub fn unregister(
+        &mut self,
+        participant: ParticipantId,
+        generation: Generation,
+        close_code: u32,
+        now: Instant,
+    ) {
         if self.newer_in_force(participant, generation).is_some() {
             return;
         }
@@ -163,7 +169,7 @@ impl Forwarder {
             return;
         };
         if let Some(session) = entry.session {
-            self.close(session, CloseReason::Unregistered, now);
+            self.close(session, CloseReason::Unregistered { close_code }, now);
         }
         if let Some(entry) = self.participants.remove(&participant) {
             for stream_id in entry.streams.into_values() {

@@ -536,10 +536,10 @@ fn a_participant_that_was_removed_gets_and_sends_nothing_more() {
     world.frame(1, FrameType::VideoKey, 100).unwrap();
     world.outputs();
     let now = world.now;
-    world.forwarder.unregister(person(2), order(3), now);
+    world.forwarder.unregister(person(2), order(3), 6, now);
     let close = Output::Close {
         session: RECEIVER,
-        reason: CloseReason::Unregistered,
+        reason: CloseReason::Unregistered { close_code: 6 },
     };
     assert_eq!(world.outputs(), [close]);
     world.frame(1, FrameType::VideoDelta, 100).unwrap();
@@ -553,7 +553,7 @@ fn a_participant_that_was_removed_gets_and_sends_nothing_more() {
         world.forwarder.session_up(person(2), SessionKey(201), now),
         Err(SessionUpError::UnknownParticipant)
     );
-    world.forwarder.unregister(person(1), order(3), now);
+    world.forwarder.unregister(person(1), order(3), 0, now);
     world.outputs();
     assert_eq!(
         world.datagram(&audio(), FrameType::Audio),

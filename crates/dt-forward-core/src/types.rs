@@ -121,7 +121,10 @@ pub enum StreamOp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
     /// The controller unregistered the participant.
-    Unregistered,
+    Unregistered {
+        /// What to close with, as the controller says.
+        close_code: u32,
+    },
     /// A newer session of the same participant came.
     Replaced,
 }

@@ -225,7 +225,8 @@ impl World {
             } => self.register(who, streams, muted, stale),
             Step::Unregister { who } => {
                 let generation = self.generation(false);
-                self.forwarder.unregister(person(who), generation, self.now);
+                self.forwarder
+                    .unregister(person(who), generation, 0, self.now);
                 if let Some(mask) = self.people[usize::from(who)].streams {
                     self.forget_routes(who, mask);
                 }
@@ -517,10 +518,11 @@ impl World {
                     self.outs.retain(|_, out| out.session != session);
                     let in_use = self.people.iter().any(|p| p.session == Some(session));
                     prop_assert!(!in_use, "{reason:?}");
-                    prop_assert!(matches!(
-                        reason,
-                        CloseReason::Unregistered | CloseReason::Replaced
-                    ));
+                    let known = match reason {
+                        CloseReason::Unregistered { close_code } => *close_code == 0,
+                        CloseReason::Replaced => true,
+                    };
+                    prop_assert!(known);
                 }
                 Output::Speakers(list) => {
                     prop_assert!(list.len() <= usize::from(PEOPLE));

@@ -10,5 +10,9 @@ pub const AUTHENTICATION: u32 = 2;
 pub const QUOTA: u32 = 3;
 /// A newer session of the same participant came.
 pub const REPLACED: u32 = 5;
+/// A host removed the participant.
+pub const REMOVED: u32 = 6;
+/// The meeting is over.
+pub const ENDED: u32 = 7;
 /// The server shuts down.
 pub const SHUTDOWN: u32 = 8;

@@ -295,7 +295,9 @@ impl State {
             return;
         };
         match reason {
-            CloseReason::Unregistered => port.close(close::GRACEFUL, "not registered any more"),
+            CloseReason::Unregistered { close_code } => {
+                port.close(close_code, "not registered any more")
+            }
             CloseReason::Replaced => port.close(close::REPLACED, "replaced by a newer session"),
         }
     }

@@ -64,7 +64,8 @@ impl dt_rpc::MediaHandler for MediaHandler {
         let participant: ParticipantId = id(&request.participant_id)?;
         let generation = generation(request.generation)?;
         let meeting = self.inner.meeting_for(&request.meeting_id)?;
-        meeting.with(|s| s.forwarder.unregister(participant, generation, now()));
+        let code = request.close_code;
+        meeting.with(|s| s.forwarder.unregister(participant, generation, code, now()));
         Ok(UnregisterParticipantResponse {})
     }
 

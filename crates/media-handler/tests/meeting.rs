@@ -118,7 +118,7 @@ async fn unregistering_closes_the_session_at_once() {
     let (mut a, b) = world.pair().await;
     let person = b.person;
     world.unregister(&person).await;
-    assert_eq!(closed(&b.session).await, close::GRACEFUL);
+    assert_eq!(closed(&b.session).await, close::REMOVED);
     a.say();
     a.sync().await;
     assert_eq!(world.handler.session_count(), 1);

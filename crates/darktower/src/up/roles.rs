@@ -14,13 +14,14 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use auth_controller::{AuthController, MasterKey};
 use dt_ids::{ControllerId, HandlerId};
+use dt_rpc::AuthJwks;
 use dt_service::{
     http::Authenticator,
     tls::{CertificateStore, Certificates},
 };
 use dt_store::{Database, MemoryState, SqliteDatabase, StateStore};
-use dt_token::{Jwks, JwksFetchError, JwksSource, Verifier};
-use dt_wire::internal::{Endpoint, GetJwks};
+use dt_token::Verifier;
+use dt_wire::internal::Endpoint;
 use global_controller::{ControllerDirectory, GlobalController};
 use media_handler::MediaHandler;
 use meeting_controller::MeetingController;
@@ -54,7 +55,7 @@ impl Roles {
         let auth = start_auth(settings, &database, &state).await?;
         let verifier = Arc::new(Verifier::new(
             settings.auth.issuer.clone(),
-            Arc::new(KeysByCall(auth.clone())),
+            Arc::new(AuthJwks(auth.clone())),
         ));
         let controllers = Arc::new(Controllers::default());
         let global = GlobalController::new(
@@ -177,17 +178,5 @@ impl ControllerDirectory for Controllers {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&id)
             .cloned()
-    }
-}
-
-/// The auth controller's keys, asked for as another process would.
-struct KeysByCall(Arc<dyn dt_rpc::AuthController>);
-
-#[async_trait]
-impl JwksSource for KeysByCall {
-    async fn fetch(&self) -> Result<Jwks, JwksFetchError> {
-        let answer = self.0.get_jwks(GetJwks {}).await;
-        let answer = answer.map_err(|error| JwksFetchError(error.to_string()))?;
-        Jwks::parse(&answer.jwks_json).map_err(|error| JwksFetchError(error.to_string()))
     }
 }

@@ -328,7 +328,12 @@ impl Meeting {
         self.routes.forget_receiver(user, &seat.subscriber);
         self.speakers.forget(user, now);
         self.plan_stale = true;
-        self.unregister(&seat);
+        let code = match reason {
+            LeaveReason::Kicked => CloseCode::Removed,
+            LeaveReason::MeetingEnded => CloseCode::Ended,
+            _ => CloseCode::Graceful,
+        };
+        self.unregister(&seat, code);
         let left = ParticipantLeft {
             participant_id: seat.participant.to_string(),
             reason: reason.into(),
@@ -340,12 +345,13 @@ impl Meeting {
         Some(seat)
     }
 
-    pub(super) fn unregister(&mut self, seat: &Seat) {
+    pub(super) fn unregister(&mut self, seat: &Seat, code: CloseCode) {
         for handler in &seat.handlers {
             let command = UnregisterParticipant {
                 participant_id: seat.participant.to_string(),
                 meeting_id: self.config.meeting.to_string(),
                 generation: Some(self.counter.next()),
+                close_code: code.code(),
             };
             self.out.push(Effect::Unregister {
                 handler: *handler,

@@ -75,7 +75,7 @@ impl Meeting {
         }
         let roster = std::mem::take(&mut self.roster);
         for seat in roster.iter() {
-            self.unregister(seat);
+            self.unregister(seat, CloseCode::Ended);
             self.dismiss(seat, LeaveReason::MeetingEnded, CloseCode::Ended);
         }
         self.clear();

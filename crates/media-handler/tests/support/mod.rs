@@ -27,7 +27,7 @@ use dt_wire::{
         StreamMetadata, StreamType, media_client_message, media_server_message,
     },
 };
-use media_handler::{Config, MediaHandler};
+use media_handler::{Config, MediaHandler, close};
 use tokio::{task::JoinHandle, time::timeout};
 
 /// Nothing takes as long, unless it does not happen.
@@ -135,6 +135,7 @@ impl World {
             participant_id: person.participant.to_string(),
             meeting_id: self.meeting.to_string(),
             generation: self.generation(),
+            close_code: close::REMOVED,
         };
         self.handler.unregister_participant(request).await.unwrap();
     }

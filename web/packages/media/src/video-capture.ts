@@ -53,11 +53,15 @@ function readProcessor(
   };
   // Whoever watches the track tells when it ends by itself.
   read().catch(() => undefined);
-  return () => {
+  const stop = () => {
+    globalThis.removeEventListener("pagehide", stop);
     stopped = true;
     clone.stop();
     reader.cancel().catch(() => undefined);
   };
+  // What is open when the page goes counts against the page that comes.
+  globalThis.addEventListener("pagehide", stop);
+  return stop;
 }
 
 function trackProcessor(): TrackProcessorConstructor | undefined {

@@ -22,6 +22,13 @@ export const VIDEO_QUALITY: Readonly<Record<"camera" | "screen", Quality>> = {
 const ENCODING_MAX = 3;
 /** A picture older than this is shown again when a key frame is asked for. */
 const STILL_MS = 60;
+/**
+ * A picture held longer than this is held as a copy. Chromium counts the
+ * pictures of a camera that are open anywhere in the process, those of the page
+ * before a reload too, and captures no more while too many are: the last one
+ * must not be what it waits for.
+ */
+const HELD_MS = 100;
 /** Encoder failures in a row after which it is not tried again. */
 const FAILURES_MAX = 5;
 
@@ -35,6 +42,7 @@ export class VideoSender {
   #encoder: VideoEncoder | undefined;
   #last: VideoFrame | undefined;
   #lastAt = 0;
+  #held: ReturnType<typeof setTimeout> | undefined;
   #encodedAt = 0;
   /** The encoder's configuration is the one that is wanted. */
   #configured = false;
@@ -67,6 +75,9 @@ export class VideoSender {
     this.#last?.close();
     this.#last = frame;
     this.#lastAt = now;
+    this.#held ??= setTimeout(() => {
+      this.#release();
+    }, HELD_MS);
     if (!this.active) {
       this.#prepare(frame);
       return;
@@ -99,6 +110,8 @@ export class VideoSender {
 
   /** The source is off: its last picture must not be shown again. */
   forgetPicture(): void {
+    clearTimeout(this.#held);
+    this.#held = undefined;
     this.#last?.close();
     this.#last = undefined;
     this.#needKey = true;
@@ -137,6 +150,27 @@ export class VideoSender {
     this.size = size;
     this.#needKey = true;
     return this.#encoder;
+  }
+
+  /** Gives the captured picture back if no newer one came, and keeps a copy. */
+  #release(): void {
+    this.#held = undefined;
+    const last = this.#last;
+    if (last === undefined) return;
+    const age = performance.now() - this.#lastAt;
+    if (age < HELD_MS) {
+      this.#held = setTimeout(() => {
+        this.#release();
+      }, HELD_MS - age);
+      return;
+    }
+    try {
+      this.#last = copyOf(last);
+    } catch {
+      // No memory for it: who comes now waits for the next picture.
+      this.#last = undefined;
+    }
+    last.close();
   }
 
   #newEncoder(): VideoEncoder {
@@ -201,4 +235,14 @@ export class VideoSender {
       payload,
     });
   }
+}
+
+/** The same picture in memory of its own. */
+function copyOf(frame: VideoFrame): VideoFrame {
+  const { displayWidth: width, displayHeight: height, timestamp } = frame;
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d", { alpha: false });
+  if (context === null) throw new Error("no canvas");
+  context.drawImage(frame, 0, 0, width, height);
+  return new VideoFrame(canvas, { timestamp });
 }
