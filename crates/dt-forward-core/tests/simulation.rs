@@ -519,7 +519,7 @@ impl World {
                     let in_use = self.people.iter().any(|p| p.session == Some(session));
                     prop_assert!(!in_use, "{reason:?}");
                     let known = match reason {
-                        CloseReason::Unregistered { close_code } => *close_code == 0,
+                        CloseReason::Unregistered { close_code } => close_code == 0,
                         CloseReason::Replaced => true,
                     };
                     prop_assert!(known);
