@@ -29,8 +29,8 @@ export async function browserJoins(): Promise<void> {
       const guest = new Participant(`Guest ${number}`, await ChromiumDriver.open(browser));
       timings.push(await joinOnce(guest, url));
       await leave(guest);
-      await guest.close();
       await host.tileGone(guest.name);
+      await guest.close();
     }
     await host.close();
   } finally {
