@@ -13,6 +13,9 @@ const LOBBY_MS = 1500;
 
 interface Timings {
   joined: number;
+  media: number;
+  frame: number;
+  decoded: number;
   video: number;
   audio: number;
 }
@@ -49,6 +52,9 @@ export async function browserJoins(): Promise<void> {
       `${LOBBY_MS} ms in the lobby; goal: first remote video p50 < 300`,
     [
       row("joined", (one) => one.joined),
+      row("media session ready", (one) => one.media),
+      row("first video frame arrived", (one) => one.frame),
+      row("first video frame decoded", (one) => one.decoded),
       row("first remote video drawn", (one) => one.video),
       row("first remote audio played", (one) => one.audio),
     ],
@@ -64,6 +70,13 @@ async function joinOnce(guest: Participant, url: string): Promise<Timings> {
     if (!joinTimings) return false;
     const { joinedMs, firstVideoDrawnMs, firstAudioMs } = joinTimings;
     if (joinedMs === null || firstVideoDrawnMs === null || firstAudioMs === null) return false;
-    return { joined: joinedMs, video: firstVideoDrawnMs, audio: firstAudioMs };
+    return {
+      joined: joinedMs,
+      media: joinTimings.mediaReadyMs ?? NaN,
+      frame: joinTimings.firstVideoFrameMs ?? NaN,
+      decoded: joinTimings.firstVideoDecodedMs ?? NaN,
+      video: firstVideoDrawnMs,
+      audio: firstAudioMs,
+    };
   });
 }

@@ -203,6 +203,8 @@ export interface JoinTimings {
   /** Milliseconds after `pressedAt`; null until it happened. */
   readonly joinedMs: number | null;
   readonly mediaReadyMs: number | null;
+  readonly firstVideoFrameMs: number | null;
+  readonly firstVideoDecodedMs: number | null;
   readonly firstVideoDrawnMs: number | null;
   readonly firstAudioMs: number | null;
 }

@@ -24,7 +24,7 @@ const videoSink = new VideoSink(video, {
     camera.requestKey();
   },
   changed: () => undefined,
-  drawn: () => undefined,
+  reached: () => undefined,
 });
 const audioSink = new AudioSink(
   audio,

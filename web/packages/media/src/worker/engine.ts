@@ -30,6 +30,12 @@ import { VIDEO_QUALITY, VideoSender } from "./video-sender";
 /** Handlers that are dialled ahead of the join. */
 const WARM_HANDLERS = 2;
 
+const FIRST_VIDEO = {
+  frame: "firstVideoFrameMs",
+  decoded: "firstVideoDecodedMs",
+  drawn: "firstVideoDrawnMs",
+} as const;
+
 export type Sender = AudioSender | VideoSender;
 
 export class Engine {
@@ -74,8 +80,8 @@ export class Engine {
       changed: () => {
         this.#scheduleViews();
       },
-      firstVideo: () => {
-        this.#note("firstVideoDrawnMs");
+      firstVideo: (step) => {
+        this.#note(FIRST_VIDEO[step]);
       },
       firstAudio: () => {
         this.#note("firstAudioMs");

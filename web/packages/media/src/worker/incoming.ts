@@ -16,7 +16,7 @@ import {
 import type { FromPlayout, ToPlayout } from "../audio-messages";
 import { AudioSink } from "./audio-sink";
 import type { GroupSink } from "./handler-link";
-import { VideoSink } from "./video-sink";
+import { VideoSink, type VideoStep } from "./video-sink";
 
 /** Streams received at once at most. */
 const SINKS_MAX = 128;
@@ -27,7 +27,7 @@ export interface IncomingEvents {
   requestKeyframe(id: StreamId, encoding: number): void;
   /** Something that views show changed. */
   changed(): void;
-  firstVideo(): void;
+  firstVideo(step: VideoStep): void;
   firstAudio(): void;
   discard(cause: string): void;
 }
@@ -147,8 +147,8 @@ export class Incoming {
       changed: () => {
         this.#events.changed();
       },
-      drawn: () => {
-        this.#events.firstVideo();
+      reached: (step) => {
+        this.#events.firstVideo(step);
       },
     });
   }

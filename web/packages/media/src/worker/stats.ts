@@ -13,6 +13,8 @@ export interface Timings {
   readonly pressedAt: number;
   joinedMs?: number;
   mediaReadyMs?: number;
+  firstVideoFrameMs?: number;
+  firstVideoDecodedMs?: number;
   firstVideoDrawnMs?: number;
   firstAudioMs?: number;
 }
@@ -37,6 +39,8 @@ export function collectStats(engine: Engine): MeetingStats {
             pressedAt: timings.pressedAt,
             joinedMs: timings.joinedMs ?? null,
             mediaReadyMs: timings.mediaReadyMs ?? null,
+            firstVideoFrameMs: timings.firstVideoFrameMs ?? null,
+            firstVideoDecodedMs: timings.firstVideoDecodedMs ?? null,
             firstVideoDrawnMs: timings.firstVideoDrawnMs ?? null,
             firstAudioMs: timings.firstAudioMs ?? null,
           },

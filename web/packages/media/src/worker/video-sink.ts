@@ -39,11 +39,14 @@ interface Frame {
   readonly payload: Uint8Array;
 }
 
+/** The way of a picture: a frame arrives, is decoded, is drawn. */
+export type VideoStep = "frame" | "decoded" | "drawn";
+
 export interface VideoSinkEvents {
   requestKeyframe(streamId: StreamId, encoding: number): void;
   /** First picture, or another size. */
   changed(): void;
-  drawn(): void;
+  reached(step: VideoStep): void;
 }
 
 export class VideoSink implements VideoOutput {
@@ -156,6 +159,7 @@ export class VideoSink implements VideoOutput {
   }
 
   #decode(frame: Frame): void {
+    if (!this.live) this.#events.reached("frame");
     if (!this.#seen.isNew(frame.timestamp)) return;
     const verdict = this.#base.accept(frame.frameType, frame.extension);
     if (verdict === "late") return;
@@ -222,6 +226,7 @@ export class VideoSink implements VideoOutput {
   }
 
   picture(frame: VideoFrame): void {
+    if (!this.live) this.#events.reached("decoded");
     const capturedMs = frame.timestamp / 1000 - performance.timeOrigin;
     const now = performance.now();
     const due = this.#pacer.due(capturedMs, now);
@@ -272,7 +277,7 @@ export class VideoSink implements VideoOutput {
       if (canvas.height !== height) canvas.height = height;
       context.drawImage(frame, 0, 0, width, height);
     }
-    if (this.#canvases.size > 0) this.#events.drawn();
+    if (this.#canvases.size > 0) this.#events.reached("drawn");
   }
 
   #note(frame: VideoFrame): void {
