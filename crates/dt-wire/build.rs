@@ -4,6 +4,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = std::path::Path::new("../../proto");
     let files = [
         "darktower/v1/signaling.proto",
+        "darktower/v1/e2ee.proto",
         "darktower/v1/media.proto",
         "darktower/internal/v1/internal.proto",
     ];

@@ -10,9 +10,10 @@ use std::{
 use bytes::Bytes;
 use dt_frame::{GroupItem, GroupParser, PAYLOAD_BYTES_MAX};
 use dt_ids::{Encoding, HandlerId, StreamId};
-use dt_session_core::{Backoff, CloseCode, Config, Liveness, Probe};
+use dt_session_core::{Backoff, Config, Liveness, Probe};
 use dt_transport::{RecvStream, SendStream, Session};
 use dt_wire::{
+    CloseCode,
     framing::{self, Decoder, Framed, RTT_TAG},
     v1::{
         MediaClientMessage, MediaHello, MediaServerMessage, MediaWelcome, RequestKeyframe,

@@ -4,9 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use dt_session_core::{Attempt, CloseCode, Closed};
+use dt_session_core::{Attempt, Closed};
 use dt_transport::{RecvStream, SendStream, Session, SessionError, StreamError};
 use dt_wire::{
+    CloseCode,
     framing::{Decoder, Framed},
     v1::{ServerMessage, server_message},
 };

@@ -2,6 +2,7 @@
 
 use dt_ids::{HandlerId, ParticipantId};
 use dt_wire::{
+    CloseCode,
     internal::{RegisterParticipant, RouteMediaCommand, UnregisterParticipant},
     v1::ServerMessage,
 };
@@ -10,38 +11,6 @@ use dt_wire::{
 /// twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
-
-/// Why a signaling session is closed; the number is the application's close
-/// code on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CloseCode {
-    /// All is said.
-    Graceful = 0,
-    /// The peer broke the protocol.
-    Protocol = 1,
-    /// No valid token.
-    Unauthenticated = 2,
-    /// No room, or too slow to be kept.
-    Quota = 3,
-    /// A failure on the server's side.
-    Internal = 4,
-    /// Another session took the seat.
-    Replaced = 5,
-    /// A host removed the participant.
-    Removed = 6,
-    /// The meeting is over.
-    Ended = 7,
-    /// The server stops.
-    ShuttingDown = 8,
-}
-
-impl CloseCode {
-    /// The number on the wire.
-    #[must_use]
-    pub const fn code(self) -> u32 {
-        self as u32
-    }
-}
 
 /// Something to carry out. Effects are in order: a session gets its messages in
 /// the order of its effects, a handler its commands.

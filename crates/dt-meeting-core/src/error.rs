@@ -145,6 +145,14 @@ pub enum MediaTokenError {
     NotYours,
 }
 
+/// Why a step of the encryption is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncryptionError {
+    /// Its creator said so.
+    #[error("this meeting is not end-to-end encrypted")]
+    NotEncrypted,
+}
+
 /// Why a host's wish is not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModerationError {
@@ -178,6 +186,9 @@ macro_rules! rejects {
 }
 
 rejects! {
+    EncryptionError {
+        NotEncrypted => Forbidden,
+    }
     JoinError {
         Name => InvalidRequest,
         Full(_) => CapacityExceeded,

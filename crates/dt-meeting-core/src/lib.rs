@@ -40,7 +40,7 @@ mod subscription;
 mod time;
 
 pub use config::{Config, Limits, Settings};
-pub use effects::{CloseCode, Effect, SessionId};
+pub use effects::{Effect, SessionId};
 pub use error::{
     JoinError, KeyframeError, LayoutError, MediaTokenError, ModerationError, PublishError,
     QualityError, Rejection, StreamError, SubscribeError,

@@ -2,50 +2,7 @@
 
 use std::time::Duration;
 
-use dt_wire::v1::ErrorCode;
-
-/// The application's close codes of sessions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u32)]
-pub enum CloseCode {
-    /// All was said.
-    Graceful = 0,
-    /// A message or frame broke the rules.
-    ProtocolError = 1,
-    /// A token was not good.
-    AuthenticationFailed = 2,
-    /// Too much was sent.
-    QuotaExceeded = 3,
-    /// A fault of the server.
-    InternalError = 4,
-    /// A newer session took the seat.
-    Replaced = 5,
-    /// The host removed this participant.
-    Removed = 6,
-    /// The meeting is over.
-    MeetingEnded = 7,
-    /// The server goes away; another or the same will take over.
-    ShuttingDown = 8,
-}
-
-impl CloseCode {
-    /// Reads a code; `None` when there is no such one.
-    #[must_use]
-    pub const fn from_u32(code: u32) -> Option<Self> {
-        Some(match code {
-            0 => Self::Graceful,
-            1 => Self::ProtocolError,
-            2 => Self::AuthenticationFailed,
-            3 => Self::QuotaExceeded,
-            4 => Self::InternalError,
-            5 => Self::Replaced,
-            6 => Self::Removed,
-            7 => Self::MeetingEnded,
-            8 => Self::ShuttingDown,
-            _ => return None,
-        })
-    }
-}
+use dt_wire::{CloseCode, v1::ErrorCode};
 
 /// How a session came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

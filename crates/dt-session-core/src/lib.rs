@@ -15,7 +15,7 @@ mod machine;
 
 pub use backoff::Backoff;
 pub use config::Config;
-pub use end::{CloseCode, Closed, End, Refusal};
+pub use end::{Closed, End, Refusal};
 pub use liveness::{Liveness, Probe};
 pub use machine::{Attempt, Credential, Effect, Machine, Phase, ResumeToken};
 

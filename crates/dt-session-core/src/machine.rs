@@ -7,9 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use dt_wire::CloseCode;
 use rand::{SeedableRng, rngs::StdRng};
 
-use crate::{Backoff, CloseCode, Closed, Config, End, Liveness, Probe, Refusal, end::Verdict};
+use crate::{Backoff, Closed, Config, End, Liveness, Probe, Refusal, end::Verdict};
 
 /// Counts the sessions that were tried. What happens to an older one than the
 /// newest is of no matter any more.

@@ -4,12 +4,11 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dt_wire::v1::ErrorCode;
+use dt_wire::{CloseCode, v1::ErrorCode};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
-    Attempt, CloseCode, Closed, Config, Credential, Effect, End, Machine, Phase, Refusal,
-    ResumeToken,
+    Attempt, Closed, Config, Credential, Effect, End, Machine, Phase, Refusal, ResumeToken,
 };
 
 fn token(number: u64) -> ResumeToken {

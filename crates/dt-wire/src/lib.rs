@@ -4,9 +4,11 @@
 //! No sockets and no clock. Messages are bounded before they are allocated:
 //! [`framing::Decoder`] refuses a length above its limit when it reads the prefix.
 
+mod close;
 mod envelope;
 pub mod framing;
 
+pub use close::CloseCode;
 pub use envelope::{DecodeError, PROTOCOL_VERSION};
 
 /// The generated packages, nested as their names are, so that they find each other.

@@ -8,7 +8,6 @@
 //! Deliberately absent: accepting connections, keys of media (payloads are
 //! sealed between clients), and other handlers.
 
-pub mod close;
 mod config;
 mod control;
 mod events;
@@ -33,7 +32,10 @@ use dt_forward_core::Forwarder;
 use dt_ids::MeetingId;
 use dt_token::{UsedIds, connection::ConnectionKey};
 use dt_transport::Session;
-use dt_wire::internal::{Endpoint, HandlerCapacity};
+use dt_wire::{
+    CloseCode,
+    internal::{Endpoint, HandlerCapacity},
+};
 use tokio::task::JoinHandle;
 
 pub use config::Config;
@@ -120,7 +122,7 @@ impl MediaHandler {
     pub fn shutdown(&self) {
         self.inner.warm.close_all();
         for meeting in self.inner.all_meetings() {
-            meeting.close_all(close::SHUTDOWN, "the server shuts down");
+            meeting.close_all(CloseCode::ShuttingDown, "the server shuts down");
         }
     }
 

@@ -14,12 +14,12 @@ use dt_forward_core::{
 use dt_frame::DatagramHeader;
 use dt_ids::{Encoding, MeetingId, ParticipantId, StreamId};
 use dt_wire::{
-    framing,
+    CloseCode, framing,
     internal::{HandlerEvent, MediaSessionState, MediaTelemetry, SpeakerLevels, handler_event},
     v1::{MediaServerMessage, RequestKeyframe, media_server_message},
 };
 
-use crate::{close, events::Events, lock, now, port::Port};
+use crate::{events::Events, lock, now, port::Port};
 
 /// Copies of a datagram that share one allocation: fewer allocations, and yet a
 /// slow receiver's queue pins little of what others have sent long ago.
@@ -208,9 +208,9 @@ impl Meeting {
         lock(&self.state).forwarder.stream_count()
     }
 
-    pub(crate) fn close_all(&self, code: u32, reason: &str) {
+    pub(crate) fn close_all(&self, code: CloseCode, reason: &str) {
         for (_, port) in lock(&self.state).ports.values() {
-            port.close(code, reason);
+            port.close(code.code(), reason);
         }
     }
 
@@ -298,7 +298,9 @@ impl State {
             CloseReason::Unregistered { close_code } => {
                 port.close(close_code, "not registered any more")
             }
-            CloseReason::Replaced => port.close(close::REPLACED, "replaced by a newer session"),
+            CloseReason::Replaced => {
+                port.close(CloseCode::Replaced.code(), "replaced by a newer session")
+            }
         }
     }
 

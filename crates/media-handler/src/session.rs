@@ -12,6 +12,7 @@ use dt_ids::ParticipantId;
 use dt_token::connection;
 use dt_transport::{RecvStream, SendStream, Session, SessionError};
 use dt_wire::{
+    CloseCode,
     framing::{self, Framed, RTT_BYTES_MAX, RTT_TAG},
     v1::{
         ErrorCode, MediaClientMessage, MediaServerMessage, MediaWelcome, RequestKeyframe,
@@ -21,7 +22,7 @@ use dt_wire::{
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use crate::{
-    Inner, close,
+    Inner,
     control::{self, ControlError, ControlReader},
     meeting::Meeting,
     now,
@@ -41,11 +42,11 @@ const EARLY_MAX: u32 = 10_000;
 /// Why a session ends; the code and the words that its client gets.
 #[derive(Debug, Clone, Copy)]
 struct End {
-    code: u32,
+    code: CloseCode,
     reason: &'static str,
 }
 
-const fn end(code: u32, reason: &'static str) -> End {
+const fn end(code: CloseCode, reason: &'static str) -> End {
     End { code, reason }
 }
 
@@ -72,33 +73,33 @@ pub(crate) async fn serve<S: Session>(inner: Arc<Inner>, session: S) {
     let mut reader = ControlReader::new(recv);
     let hello = tokio::select! {
         hello = timeout(inner.config.hello_max, admit(&inner, &mut reader)) => hello,
-        end = refuse_early(&session) => return session.close(end.code, end.reason),
+        end = refuse_early(&session) => return session.close(end.code.code(), end.reason),
     };
     // What has arrived until now came before the welcome, too.
     tokio::select! {
         biased;
-        end = refuse_early(&session) => return session.close(end.code, end.reason),
+        end = refuse_early(&session) => return session.close(end.code.code(), end.reason),
         () = std::future::ready(()) => {}
     }
     let admitted = match hello {
         Ok(Ok(admitted)) => admitted,
         Ok(Err(refusal)) => return refuse(&session, send, refusal).await,
         Err(_) => {
-            let end = end(close::AUTHENTICATION, "no MediaHello in time");
-            return session.close(end.code, end.reason);
+            let end = end(CloseCode::AuthenticationFailed, "no MediaHello in time");
+            return session.close(end.code.code(), end.reason);
         }
     };
     let Some(_place) = Place::take(&inner) else {
         let refusal = Refusal {
             request_id: admitted.request_id,
             code: ErrorCode::CapacityExceeded,
-            end: end(close::QUOTA, "this handler is full"),
+            end: end(CloseCode::QuotaExceeded, "this handler is full"),
         };
         return refuse(&session, send, refusal).await;
     };
     let end = run(&inner, &session, send, reader, admitted).await;
     // After a close by the peer or by the meeting this changes nothing.
-    session.close(end.code, end.reason);
+    session.close(end.code.code(), end.reason);
 }
 
 /// One of the sessions that a handler has room for.
@@ -127,11 +128,11 @@ async fn wait_for_control<S: Session>(inner: &Inner, session: &S) -> Option<(S::
         opened = timeout(inner.config.warm_max, session.accept_bi()) => match opened {
             Ok(Ok(control)) => return Some(control),
             Ok(Err(_)) => return None,
-            Err(_) => end(close::GRACEFUL, "no control stream was opened"),
+            Err(_) => end(CloseCode::Graceful, "no control stream was opened"),
         },
         end = refuse_early(session) => end,
     };
-    session.close(end.code, end.reason);
+    session.close(end.code.code(), end.reason);
     None
 }
 
@@ -143,18 +144,18 @@ async fn refuse_early<S: Session>(session: &S) -> End {
             datagram = session.recv_datagram() => match datagram {
                 Ok(datagram) if datagram.first() != Some(&DATAGRAM_TAG) => {}
                 Ok(_) => early(),
-                Err(_) => return end(close::GRACEFUL, ""),
+                Err(_) => return end(CloseCode::Graceful, ""),
             },
             stream = session.accept_uni() => match stream {
                 Ok(mut stream) => {
                     stream.stop(reset_code::AUTHENTICATION_FAILED);
                     early();
                 }
-                Err(_) => return end(close::GRACEFUL, ""),
+                Err(_) => return end(CloseCode::Graceful, ""),
             },
         }
     }
-    end(close::PROTOCOL, "media before MediaHello")
+    end(CloseCode::ProtocolError, "media before MediaHello")
 }
 
 fn early() {
@@ -171,7 +172,13 @@ async fn admit<R: RecvStream>(
         code,
         end,
     };
-    let protocol = |words| refusal(0, ErrorCode::InvalidRequest, end(close::PROTOCOL, words));
+    let protocol = |words| {
+        refusal(
+            0,
+            ErrorCode::InvalidRequest,
+            end(CloseCode::ProtocolError, words),
+        )
+    };
     let message = match reader.next().await {
         Ok(Framed::Message(message)) => message,
         Ok(Framed::Rtt(_)) => return Err(protocol("the first message must be MediaHello")),
@@ -188,7 +195,7 @@ async fn admit<R: RecvStream>(
         refusal(
             request_id,
             ErrorCode::Unauthorized,
-            end(close::AUTHENTICATION, words),
+            end(CloseCode::AuthenticationFailed, words),
         )
     };
     let unix = std::time::SystemTime::now().into();
@@ -220,7 +227,7 @@ async fn refuse<S: Session>(session: &S, mut send: S::Send, refusal: Refusal) {
         // The client closes when it has read them.
         let _ = timeout(LAST_WORDS, session.closed()).await;
     }
-    session.close(code, reason);
+    session.close(code.code(), reason);
 }
 
 /// Welcomes a client and serves it until the session ends.
@@ -243,12 +250,18 @@ async fn run<S: Session>(
     });
     let welcome = framing::encode(&MediaServerMessage::new(request_id, welcome));
     if !matches!(timeout(LAST_WORDS, send.write(welcome)).await, Ok(Ok(()))) {
-        return end(close::PROTOCOL, "the control stream can't be written");
+        return end(
+            CloseCode::ProtocolError,
+            "the control stream can't be written",
+        );
     }
     let key = inner.session_keys.next();
     let (port, control, ends) = Port::new(Arc::new(session.clone()));
     if meeting.session_up(participant, key, port).is_none() {
-        return end(close::AUTHENTICATION, "the participant is not registered");
+        return end(
+            CloseCode::AuthenticationFailed,
+            "the participant is not registered",
+        );
     }
     tracing::info!(meeting_id = %meeting.id(), participant_id = %participant, "media session up");
     let _up = Up {
@@ -274,14 +287,14 @@ async fn run<S: Session>(
     tasks.spawn(client.control(reader, control));
     tasks.spawn(async {
         control::write(send, outgoing).await;
-        end(close::GRACEFUL, "the control stream can't be written")
+        end(CloseCode::Graceful, "the control stream can't be written")
     });
     // The first one to end takes the others with it.
     let end = tokio::select! {
-        _ = session.closed() => end(close::GRACEFUL, ""),
+        _ = session.closed() => end(CloseCode::Graceful, ""),
         first = tasks.join_next() => match first {
             Some(Ok(end)) => end,
-            _ => end(4, "internal error"),
+            _ => end(CloseCode::InternalError, "internal error"),
         },
     };
     tasks.shutdown().await;
@@ -327,7 +340,7 @@ impl<S: Clone> Clone for Client<S> {
 }
 
 const fn gone(_: &SessionError) -> End {
-    end(close::GRACEFUL, "")
+    end(CloseCode::Graceful, "")
 }
 
 impl<S: Session> Client<S> {
@@ -378,7 +391,7 @@ impl<S: Session> Client<S> {
                         violations += 1;
                     }
                     if violations > self.inner.config.violations_max {
-                        return end(close::PROTOCOL, "too many streams that are not media");
+                        return end(CloseCode::ProtocolError, "too many streams that are not media");
                     }
                 }
             }
@@ -414,7 +427,7 @@ impl<S: Session> Client<S> {
                         writers.spawn(streams::write_group(session, self.key, stream, meeting));
                     }
                     // The port was taken away: the session is being closed.
-                    None => return end(close::GRACEFUL, ""),
+                    None => return end(CloseCode::Graceful, ""),
                 },
                 Some(_) = writers.join_next() => {}
             }
@@ -432,7 +445,7 @@ impl<S: Session> Client<S> {
                 Err(error) => return gone(&error),
             }
         }
-        end(close::PROTOCOL, "too many control streams")
+        end(CloseCode::ProtocolError, "too many control streams")
     }
 
     async fn control(
@@ -446,11 +459,11 @@ impl<S: Session> Client<S> {
                 Ok(framed) => framed,
                 Err(ControlError::Framing(_)) => {
                     let words = "a control message is too long";
-                    return end(close::PROTOCOL, words);
+                    return end(CloseCode::ProtocolError, words);
                 }
-                Err(ControlError::Ended) => return end(close::GRACEFUL, "bye"),
+                Err(ControlError::Ended) => return end(CloseCode::Graceful, "bye"),
                 Err(ControlError::Stream(_)) => {
-                    return end(close::PROTOCOL, "the control stream was reset");
+                    return end(CloseCode::ProtocolError, "the control stream was reset");
                 }
             };
             let answer = match (rate.take(now()), framed) {
@@ -466,7 +479,7 @@ impl<S: Session> Client<S> {
             if let Some(answer) = answer
                 && answers.send(answer).await.is_err()
             {
-                return end(close::GRACEFUL, "");
+                return end(CloseCode::Graceful, "");
             }
         }
     }

@@ -1,13 +1,14 @@
 //! Sessions that were opened ahead of the join and wait for their client to
 //! open the control stream.
 
+use dt_wire::CloseCode;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
 };
 
 use crate::{
-    close, lock,
+    lock,
     port::{Carrier, SessionKeys},
 };
 
@@ -36,14 +37,17 @@ impl Warm {
             let Some((_, oldest)) = sessions.pop_first() else {
                 break;
             };
-            oldest.close(close::QUOTA, "too many sessions wait for a join");
+            oldest.close(
+                CloseCode::QuotaExceeded.code(),
+                "too many sessions wait for a join",
+            );
         }
         Guard { warm: self, key }
     }
 
     pub(crate) fn close_all(&self) {
         for session in lock(&self.sessions).values() {
-            session.close(close::SHUTDOWN, "the server shuts down");
+            session.close(CloseCode::ShuttingDown.code(), "the server shuts down");
         }
     }
 }

@@ -9,10 +9,10 @@ use dt_frame::{FRAME_HEADER_BYTES, FrameType};
 use dt_ids::{ParticipantId, StreamId, UserId};
 use dt_transport::{SendStream, Session, memory};
 use dt_wire::{
+    CloseCode,
     framing::{self, Framed},
     v1::{ErrorCode, MediaServerMessage, media_server_message::Body},
 };
-use media_handler::close;
 use support::{Client, Control, Person, World, closed, hello, soon};
 
 /// What `bad` did has not disturbed these two.
@@ -46,7 +46,10 @@ async fn a_token_opens_one_session_only() {
         panic!("an error is expected");
     };
     assert_eq!(error.code, i32::from(ErrorCode::Unauthorized));
-    assert_eq!(closed(&session).await, close::AUTHENTICATION);
+    assert_eq!(
+        closed(&session).await,
+        CloseCode::AuthenticationFailed.code()
+    );
     assert_eq!(world.handler.session_count(), 1);
     drop(first);
 }
@@ -71,7 +74,10 @@ async fn tokens_of_others_are_refused() {
     ] {
         let session = world.dial();
         assert!(Client::enter(session.clone(), person, token).await.is_err());
-        assert_eq!(closed(&session).await, close::AUTHENTICATION);
+        assert_eq!(
+            closed(&session).await,
+            CloseCode::AuthenticationFailed.code()
+        );
     }
     world.all_served().await;
 }
@@ -89,7 +95,7 @@ async fn the_first_message_must_be_a_hello() {
         soon(send.write(bytes)).await.unwrap();
         let answer = Control::new(recv).message().await;
         assert!(matches!(answer, Some((0, Body::Error(_)))), "{answer:?}");
-        assert_eq!(closed(&session).await, close::PROTOCOL);
+        assert_eq!(closed(&session).await, CloseCode::ProtocolError.code());
     }
     world.all_served().await;
 }
@@ -103,7 +109,10 @@ async fn a_hello_must_come_in_time() {
         .await
         .unwrap();
     let begun = tokio::time::Instant::now();
-    assert_eq!(closed(&session).await, close::AUTHENTICATION);
+    assert_eq!(
+        closed(&session).await,
+        CloseCode::AuthenticationFailed.code()
+    );
     assert!(begun.elapsed() <= std::time::Duration::from_secs(4));
 }
 
@@ -115,7 +124,7 @@ async fn warm_sessions_are_bounded_and_the_oldest_goes_first() {
         sessions.push(world.dial());
         tokio::task::yield_now().await;
     }
-    assert_eq!(closed(&sessions[0]).await, close::QUOTA);
+    assert_eq!(closed(&sessions[0]).await, CloseCode::QuotaExceeded.code());
     let person = world.person(1).await;
     let token = world.token(&person);
     Client::enter(sessions[1].clone(), person, token)
@@ -168,7 +177,7 @@ async fn a_full_handler_says_so() {
         panic!("an error is expected");
     };
     assert_eq!(error.code, i32::from(ErrorCode::CapacityExceeded));
-    assert_eq!(closed(&session).await, close::QUOTA);
+    assert_eq!(closed(&session).await, CloseCode::QuotaExceeded.code());
 }
 
 #[tokio::test(start_paused = true)]
@@ -239,7 +248,7 @@ async fn streams_that_are_not_media_are_stopped_and_many_of_them_end_the_session
         let _ = soon(stream.write(Bytes::from_static(&[0x55; 64]))).await;
         streams.push(stream);
     }
-    assert_eq!(closed(&bad.session).await, close::PROTOCOL);
+    assert_eq!(closed(&bad.session).await, CloseCode::ProtocolError.code());
     still_works(&mut a, &mut b).await;
 }
 
@@ -352,7 +361,7 @@ async fn control_messages_are_checked_and_limited() {
     soon(bad.send.write(Bytes::from_static(&[0, 1, 0, 0])))
         .await
         .unwrap();
-    assert_eq!(closed(&bad.session).await, close::PROTOCOL);
+    assert_eq!(closed(&bad.session).await, CloseCode::ProtocolError.code());
     still_works(&mut a, &mut b).await;
 }
 

@@ -9,10 +9,10 @@ use dt_frame::{FrameType, SlotLabel};
 use dt_rpc::MediaHandler as _;
 use dt_transport::{Session, StreamError};
 use dt_wire::{
+    CloseCode,
     internal::{HandlerEvent, TelemetryRequest, handler_event::Event},
     v1::media_server_message::Body,
 };
-use media_handler::close;
 use support::{Client, World, closed, label, soon};
 
 #[tokio::test(start_paused = true)]
@@ -118,14 +118,17 @@ async fn unregistering_closes_the_session_at_once() {
     let (mut a, b) = world.pair().await;
     let person = b.person;
     world.unregister(&person).await;
-    assert_eq!(closed(&b.session).await, close::REMOVED);
+    assert_eq!(closed(&b.session).await, CloseCode::Removed.code());
     a.say();
     a.sync().await;
     assert_eq!(world.handler.session_count(), 1);
     // Its tokens are worth nothing any more.
     let (session, token) = (world.dial(), world.token(&person));
     assert!(Client::enter(session.clone(), person, token).await.is_err());
-    assert_eq!(closed(&session).await, close::AUTHENTICATION);
+    assert_eq!(
+        closed(&session).await,
+        CloseCode::AuthenticationFailed.code()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,7 +136,7 @@ async fn a_newer_session_replaces_the_older_one() {
     let mut world = World::new().await;
     let (mut a, old) = world.pair().await;
     let mut new = world.join(&old.person).await;
-    assert_eq!(closed(&old.session).await, close::REPLACED);
+    assert_eq!(closed(&old.session).await, CloseCode::Replaced.code());
     let said = a.say();
     assert_eq!(new.hear().await.sequence, said.sequence);
 }
@@ -215,7 +218,7 @@ async fn a_shutdown_closes_all_sessions() {
     tokio::task::yield_now().await;
     world.handler.shutdown();
     for session in [&a.session, &b.session, &warm] {
-        assert_eq!(closed(session).await, close::SHUTDOWN);
+        assert_eq!(closed(session).await, CloseCode::ShuttingDown.code());
     }
     world.all_served().await;
     assert_eq!(world.handler.session_count(), 0);

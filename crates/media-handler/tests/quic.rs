@@ -127,7 +127,7 @@ async fn both_carriers_work_over_real_sockets() {
     world.unregister(&b).await;
     assert_eq!(
         support::closed(&receiver.session).await,
-        media_handler::close::REMOVED
+        dt_wire::CloseCode::Removed.code()
     );
 }
 

@@ -1,11 +1,14 @@
 //! Messages to clients: answers, pushes to one and to all, last words.
 
 use dt_ids::UserId;
-use dt_wire::v1::{Ack, ErrorCode, ErrorMessage, ServerMessage, server_message::Body};
+use dt_wire::{
+    CloseCode,
+    v1::{Ack, ErrorCode, ErrorMessage, ServerMessage, server_message::Body},
+};
 
 use super::{Answer, Meeting};
 use crate::{
-    effects::{CloseCode, Effect, SessionId},
+    effects::{Effect, SessionId},
     error::Rejection,
     seat::{Access, Gate, Line, Outgoing, Seat},
     time::Time,
@@ -131,6 +134,6 @@ impl Meeting {
             .and_then(Line::first_request);
         let last = last.map(|id| ServerMessage::new(id, Body::Error(error)));
         self.lose(user, now);
-        self.farewell(session, last, CloseCode::Internal);
+        self.farewell(session, last, CloseCode::InternalError);
     }
 }

@@ -2,6 +2,7 @@
 
 use dt_ids::{ParticipantId, StreamId, UserId};
 use dt_wire::{
+    CloseCode,
     internal::{RegisterParticipant, UnregisterParticipant},
     v1::{
         ConnectionState, JoinResponse, LeaveReason, MeetingInfo, Participant, ParticipantJoined,
@@ -12,7 +13,7 @@ use rand::CryptoRng;
 
 use super::{Meeting, Phase};
 use crate::{
-    effects::{CloseCode, Effect, SessionId},
+    effects::{Effect, SessionId},
     error::JoinError,
     roster::{Credential, resume_hash},
     seat::{Access, Connection, Line, Seat, parse_name},
@@ -216,6 +217,7 @@ impl Meeting {
                 max_participants: u32::try_from(settings.participants_max).unwrap_or(u32::MAX),
                 enable_e2e_encryption: settings.enable_e2e_encryption,
                 hide_audio_levels: settings.hide_audio_levels,
+                sframe_suite: 0,
             }),
             resumed,
             send_directive: Some(directive),
@@ -330,7 +332,7 @@ impl Meeting {
         self.plan_stale = true;
         let code = match reason {
             LeaveReason::Kicked => CloseCode::Removed,
-            LeaveReason::MeetingEnded => CloseCode::Ended,
+            LeaveReason::MeetingEnded => CloseCode::MeetingEnded,
             _ => CloseCode::Graceful,
         };
         self.unregister(&seat, code);

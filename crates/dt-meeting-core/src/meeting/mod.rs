@@ -30,7 +30,7 @@ pub use joining::{Join, Resume};
 use crate::{
     config::{Config, Settings},
     effects::{Effect, SessionId},
-    error::{JoinError, QualityError, Rejection},
+    error::{EncryptionError, JoinError, QualityError, Rejection},
     roster::Roster,
     routing::{Counter, Routes},
     speakers::Speakers,
@@ -162,6 +162,7 @@ impl Meeting {
             Request::RequestKeyframe(r) => self.request_keyframe(user, &r, now),
             Request::StreamQualityUpdate(r) => self.quality(user, &r),
             Request::RemoveParticipant(r) => self.remove_participant(user, &r, now),
+            Request::Mls(_) => Err(EncryptionError::NotEncrypted.into()),
         };
         self.answer(user, request_id, answer, now);
         self.settle(now)

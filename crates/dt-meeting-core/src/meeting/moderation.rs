@@ -1,20 +1,17 @@
 //! What hosts may do, and the end.
 
 use dt_ids::{ParticipantId, UserId};
-use dt_wire::v1::{
-    Ack, LeaveReason, ParticipantLeft, RemoveParticipant, ServerMessage, server_message::Body,
+use dt_wire::{
+    CloseCode,
+    v1::{
+        Ack, LeaveReason, ParticipantLeft, RemoveParticipant, ServerMessage, server_message::Body,
+    },
 };
 
 use super::{Answer, Meeting, Phase};
 use crate::{
-    effects::{CloseCode, Effect},
-    error::ModerationError,
-    roster::Roster,
-    routing::Routes,
-    seat::Seat,
-    speakers::Speakers,
-    streams::Streams,
-    time::Time,
+    effects::Effect, error::ModerationError, roster::Roster, routing::Routes, seat::Seat,
+    speakers::Speakers, streams::Streams, time::Time,
 };
 
 impl Meeting {
@@ -75,8 +72,8 @@ impl Meeting {
         }
         let roster = std::mem::take(&mut self.roster);
         for seat in roster.iter() {
-            self.unregister(seat, CloseCode::Ended);
-            self.dismiss(seat, LeaveReason::MeetingEnded, CloseCode::Ended);
+            self.unregister(seat, CloseCode::MeetingEnded);
+            self.dismiss(seat, LeaveReason::MeetingEnded, CloseCode::MeetingEnded);
         }
         self.clear();
         self.out.push(Effect::Live { participants: 0 });

@@ -1,10 +1,10 @@
 //! What time alone brings about.
 
-use dt_wire::v1::LeaveReason;
+use dt_wire::{CloseCode, v1::LeaveReason};
 
 use super::{Meeting, Phase};
 use crate::{
-    effects::{CloseCode, Effect},
+    effects::Effect,
     seat::{Connection, Seat},
     time::Time,
 };

@@ -17,6 +17,7 @@ use dt_transport::{
     memory::{self, MemorySession},
 };
 use dt_wire::{
+    CloseCode,
     framing::{self, Framed},
     internal::{
         Destination, Endpoint, Generation, RegisterController, RegisterParticipant,
@@ -27,7 +28,7 @@ use dt_wire::{
         StreamMetadata, StreamType, media_client_message, media_server_message,
     },
 };
-use media_handler::{Config, MediaHandler, close};
+use media_handler::{Config, MediaHandler};
 use tokio::{task::JoinHandle, time::timeout};
 
 /// Nothing takes as long, unless it does not happen.
@@ -135,7 +136,7 @@ impl World {
             participant_id: person.participant.to_string(),
             meeting_id: self.meeting.to_string(),
             generation: self.generation(),
-            close_code: close::REMOVED,
+            close_code: CloseCode::Removed.code(),
         };
         self.handler.unregister_participant(request).await.unwrap();
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dt_meeting_core::CloseCode;
+use dt_wire::CloseCode;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

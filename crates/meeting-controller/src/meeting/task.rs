@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use dt_ids::{HandlerId, MeetingId, ParticipantId};
-use dt_meeting_core::{CloseCode, Effect, Meeting, SessionId, Time};
+use dt_meeting_core::{Effect, Meeting, SessionId, Time};
 use dt_wire::{
-    framing,
+    CloseCode, framing,
     internal::handler_event::Event,
     v1::{ServerMessage, StreamQualityUpdate, server_message::Body},
 };
@@ -95,9 +95,9 @@ impl Task {
         self.inner.meetings.remove(self.meeting, end == End::Ended);
         self.inner.meetings.count(self.participants, 0);
         let code = match end {
-            End::Ended => CloseCode::Ended,
+            End::Ended => CloseCode::MeetingEnded,
             End::Idle => CloseCode::Graceful,
-            End::Fenced => CloseCode::Internal,
+            End::Fenced => CloseCode::InternalError,
             End::Shutdown => CloseCode::ShuttingDown,
         };
         for outbox in self.sessions.values() {

@@ -1,9 +1,12 @@
 //! Letting a client in: the checks before a meeting is asked.
 
 use dt_ids::{MeetingCode, MeetingId};
-use dt_meeting_core::{CloseCode, Credential, Join, JoinError, Rejection, Resume, resume_hash};
+use dt_meeting_core::{Credential, Join, JoinError, Rejection, Resume, resume_hash};
 use dt_token::{JoinClaims, TokenError};
-use dt_wire::v1::{ErrorCode, ErrorMessage, JoinRequest};
+use dt_wire::{
+    CloseCode,
+    v1::{ErrorCode, ErrorMessage, JoinRequest},
+};
 use tokio::sync::oneshot;
 
 use super::Context;
@@ -61,10 +64,10 @@ impl Refused {
     /// What the session is closed with.
     pub(super) fn close_code(&self) -> CloseCode {
         match self.code() {
-            ErrorCode::Unauthorized => CloseCode::Unauthenticated,
-            ErrorCode::CapacityExceeded => CloseCode::Quota,
-            ErrorCode::InternalError => CloseCode::Internal,
-            ErrorCode::InvalidRequest => CloseCode::Protocol,
+            ErrorCode::Unauthorized => CloseCode::AuthenticationFailed,
+            ErrorCode::CapacityExceeded => CloseCode::QuotaExceeded,
+            ErrorCode::InternalError => CloseCode::InternalError,
+            ErrorCode::InvalidRequest => CloseCode::ProtocolError,
             _ => CloseCode::Graceful,
         }
     }

@@ -15,9 +15,12 @@ use std::{
     time::Duration,
 };
 
-use dt_meeting_core::{CloseCode, SessionId};
+use dt_meeting_core::SessionId;
 use dt_transport::Session;
-use dt_wire::framing::{RTT_BYTES_MAX, RTT_TAG};
+use dt_wire::{
+    CloseCode,
+    framing::{RTT_BYTES_MAX, RTT_TAG},
+};
 use tokio::time::timeout;
 
 pub(crate) use warm::Warm;
@@ -88,7 +91,7 @@ async fn control<S: Session>(context: &Context, session: &S) {
         () = read => {}
         () = writer::run(session, send, queue) => {}
         () = overflow.cancelled() => {
-            session.close(CloseCode::Quota.code(), "messages are not read fast enough");
+            session.close(CloseCode::QuotaExceeded.code(), "messages are not read fast enough");
         }
     }
 }
@@ -109,7 +112,7 @@ async fn control_stream<S: Session>(context: &Context, session: &S) -> Option<(S
             }
         }
         () = warm.crowded() => {
-            session.close(CloseCode::Quota.code(), "too many sessions wait");
+            session.close(CloseCode::QuotaExceeded.code(), "too many sessions wait");
             None
         }
     }

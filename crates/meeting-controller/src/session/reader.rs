@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dt_meeting_core::CloseCode;
 use dt_transport::RecvStream;
 use dt_wire::{
-    DecodeError,
+    CloseCode, DecodeError,
     framing::{self, Decoder, Framed},
     v1::{ClientMessage, ErrorCode, ErrorMessage, ServerMessage, client_message, server_message},
 };
@@ -62,7 +61,7 @@ impl<'a> Reader<'a> {
                             ErrorCode::InvalidRequest,
                             "the first message came too late",
                         );
-                        return CloseCode::Protocol;
+                        return CloseCode::ProtocolError;
                     }
                 }
             } else {
@@ -74,7 +73,7 @@ impl<'a> Reader<'a> {
                     Err(code) => code,
                 },
                 // Cut off in the middle of a message.
-                Ok(None) if decoder.pending_bytes() > 0 => CloseCode::Protocol,
+                Ok(None) if decoder.pending_bytes() > 0 => CloseCode::ProtocolError,
                 Ok(None) | Err(_) => CloseCode::Graceful,
             };
             recv.stop(code.code());
@@ -91,7 +90,7 @@ impl<'a> Reader<'a> {
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     self.error(0, ErrorCode::InvalidRequest, error);
-                    return Err(CloseCode::Protocol);
+                    return Err(CloseCode::ProtocolError);
                 }
             }
         }
@@ -103,7 +102,7 @@ impl<'a> Reader<'a> {
             Err(DecodeError::Empty) => return self.unknown(&bytes),
             Err(error) => {
                 self.error(0, ErrorCode::InvalidRequest, error);
-                return Err(CloseCode::Protocol);
+                return Err(CloseCode::ProtocolError);
             }
         };
         let request_id = envelope.request_id;
@@ -130,7 +129,7 @@ impl<'a> Reader<'a> {
                 ErrorCode::InvalidRequest,
                 "the first message must be JoinRequest",
             );
-            return Err(CloseCode::Protocol);
+            return Err(CloseCode::ProtocolError);
         };
         match join::join(self.context, &self.outbox, request_id, request).await {
             Ok(meeting) => {
@@ -154,7 +153,7 @@ impl<'a> Reader<'a> {
         }
         match self.context.joined.get() {
             Some(_) => Ok(()),
-            None => Err(CloseCode::Protocol),
+            None => Err(CloseCode::ProtocolError),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dt_meeting_core::CloseCode;
 use dt_transport::{SendStream, Session};
+use dt_wire::CloseCode;
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::meeting::Outgoing;
@@ -61,13 +61,13 @@ pub(super) async fn run<S: Session>(
 fn reason(code: CloseCode) -> &'static str {
     match code {
         CloseCode::Graceful => "goodbye",
-        CloseCode::Protocol => "the protocol was broken",
-        CloseCode::Unauthenticated => "not admitted",
-        CloseCode::Quota => "a limit was reached",
-        CloseCode::Internal => "the server failed",
+        CloseCode::ProtocolError => "the protocol was broken",
+        CloseCode::AuthenticationFailed => "not admitted",
+        CloseCode::QuotaExceeded => "a limit was reached",
+        CloseCode::InternalError => "the server failed",
         CloseCode::Replaced => "another session took the seat",
         CloseCode::Removed => "removed by the host",
-        CloseCode::Ended => "the meeting has ended",
+        CloseCode::MeetingEnded => "the meeting has ended",
         CloseCode::ShuttingDown => "the server is shutting down",
     }
 }

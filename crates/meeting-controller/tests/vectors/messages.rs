@@ -310,9 +310,11 @@ pub(crate) fn from_servers() -> Vec<Vector> {
                     max_participants: 100,
                     enable_e2e_encryption: false,
                     hide_audio_levels: false,
+                    sframe_suite: 0,
                 }),
                 resumed: true,
                 send_directive: Some(SendDirective::default()),
+                e2ee: None,
             }),
         ),
         server(

@@ -12,4 +12,5 @@ export * from "./headers";
 export * from "./reassemble";
 export * from "./uuid";
 export * from "./gen/darktower/v1/signaling_pb";
+export * from "./gen/darktower/v1/e2ee_pb";
 export * from "./gen/darktower/v1/media_pb";

@@ -194,6 +194,7 @@ impl View {
             }
             Body::SubscriptionAck(_) | Body::MediaToken(_) | Body::StreamQualityUpdate(_) => {}
             Body::JoinResponse(_) | Body::Error(_) => unreachable!("taken before"),
+            Body::Mls(_) | Body::E2eeEntry(_) => panic!("this meeting is not encrypted"),
         }
     }
 

@@ -6,15 +6,18 @@ mod streams;
 use std::collections::BTreeMap;
 
 use dt_ids::{HandlerId, MeetingId, StreamId};
-use dt_wire::v1::{
-    self, ErrorCode, GridLayout, PublishStream, Role, SetMute, StreamAssignments, StreamMetadata,
-    StreamType, SubscribeLayout, SubscribeStream, UnpublishStream, UpdateLayout,
-    client_message::Body as Request, layout::Kind, server_message::Body,
+use dt_wire::{
+    CloseCode,
+    v1::{
+        self, ErrorCode, GridLayout, PublishStream, Role, SetMute, StreamAssignments,
+        StreamMetadata, StreamType, SubscribeLayout, SubscribeStream, UnpublishStream,
+        UpdateLayout, client_message::Body as Request, layout::Kind, server_message::Body,
+    },
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{Join, Meeting};
-use crate::{CloseCode, Config, Credential, Effect, Limits, SessionId, Settings, Time};
+use crate::{Config, Credential, Effect, Limits, SessionId, Settings, Time};
 
 /// A meeting whose handler confirms at once.
 struct Room {
