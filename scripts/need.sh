@@ -2,10 +2,11 @@
 # Installs what is missing on a Debian or Ubuntu machine, and only that.
 #   need.sh build      a C compiler for the SQLite and crypto libraries; checks Rust and Node
 #   need.sh browsers   chromium and firefox-esr for the journeys
+#   need.sh wasm       Debian's compiler for WebAssembly, where rustup has none (wasm.sh asks)
 # Prints nothing when everything is there.
 . "$(dirname "$0")/env.sh"
 
-RUST_MIN="1.90"
+RUST_MIN="1.91"
 NODE_MIN_MAJOR=20
 
 as_root() {
@@ -59,10 +60,17 @@ need_browsers() {
   [ "${#missing[@]}" -eq 0 ] || apt_install "${missing[@]}"
 }
 
+# rustup's own comes first (scripts/wasm.sh).
+need_wasm() {
+  have apt-get || die "WebAssembly cannot be compiled here: run 'rustup target add wasm32-unknown-unknown'"
+  apt_install "${WASM_PACKAGES[@]}"
+}
+
 for what in "$@"; do
   case "$what" in
     build) need_build ;;
     browsers) need_browsers ;;
+    wasm) need_wasm ;;
     *) die "need.sh: unknown: $what" ;;
   esac
 done
