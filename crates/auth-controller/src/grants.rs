@@ -3,8 +3,11 @@
 //! Driven by the HTTP endpoints, which turn the answers into their own forms.
 //! Every outcome is in the audit log before it is told.
 
+use dt_ids::AccountId;
 use dt_store::{AccountRecord, DatabaseError, ServiceClientRecord, StateError};
-use dt_token::{Principal, ScopeSet, ServiceClaims, TokenId, UnixTime, UserClaims};
+use dt_token::{
+    ClaimSet as _, DeviceClaims, Principal, ScopeSet, ServiceClaims, TokenId, UnixTime, UserClaims,
+};
 use subtle::ConstantTimeEq as _;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -114,6 +117,48 @@ impl AuthController {
             scopes: account.scopes.clone(),
         };
         Ok((granted, account))
+    }
+
+    /// A statement that the device with this thumbprint is the account's, and how
+    /// many seconds it holds.
+    pub(crate) async fn state_device(
+        &self,
+        account: AccountId,
+        thumbprint: String,
+        source: Source,
+    ) -> Result<(String, u64), GrantError> {
+        let at = (self.config.clock)();
+        if let Verdict::Wait { retry_after, .. } = self.throttle.address(source).await? {
+            return Err(GrantError::Throttled {
+                retry_after_s: seconds(retry_after),
+            });
+        }
+        let account = self.database.account(account).await?;
+        let account = account
+            .filter(|account| account.disabled_at.is_none())
+            .ok_or(GrantError::Credentials)?;
+        let keys = self.keys.current().await?;
+        self.note(
+            at,
+            "device.statement.issued",
+            account.id.to_string(),
+            source,
+        )
+        .with("thumbprint", thumbprint.as_str())
+        .write(&*self.database)
+        .await?;
+        let now = unix(at);
+        let claims = DeviceClaims {
+            id: TokenId::random(),
+            account: account.id,
+            name: account.display_name,
+            thumbprint,
+            expires_at: UnixTime(now.as_secs() + DeviceClaims::LIFETIME_MAX_S),
+        };
+        Ok((
+            keys.signer().sign(&claims, now),
+            DeviceClaims::LIFETIME_MAX_S,
+        ))
     }
 
     /// A token for the program with this id and secret. `scopes` asks for some

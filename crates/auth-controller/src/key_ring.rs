@@ -14,7 +14,7 @@ use dt_token::{Jwks, JwksFetchError, JwksSource, Kid, Signer, SigningKey};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
-use crate::{Clock, MasterKey, SealError, audit::Note};
+use crate::{Clock, MasterKey, SealError, audit::Note, sealed};
 
 /// A key signs for this long.
 const SIGN: Duration = Duration::WEEK;
@@ -209,7 +209,7 @@ impl KeyRing {
     }
 
     fn open(&self, record: &SigningKeyRecord) -> Result<Signer, SealError> {
-        let key = self.master_key.open(&record.sealed, &record.kid)?;
+        let key = sealed::open(&self.master_key, &record.sealed, &record.kid)?;
         Ok(Signer::new(self.issuer.clone(), key))
     }
 
@@ -273,7 +273,7 @@ impl KeyRing {
             kid: key.public().kid(),
             epoch,
             public_key: key.public(),
-            sealed: self.master_key.seal(&key),
+            sealed: sealed::seal(&self.master_key, &key),
             created_at: now,
             sign_until: now + SIGN,
             verify_until: now + SIGN + OVERLAP,

@@ -16,9 +16,9 @@ mod fixture;
 mod grants;
 mod http;
 mod key_ring;
-mod master_key;
 mod passwords;
 mod rpc;
+mod sealed;
 mod throttle;
 
 use std::sync::Arc;
@@ -27,13 +27,16 @@ use dt_service::http::Authenticator;
 use dt_store::{Database, StateStore};
 use dt_token::Verifier;
 
+pub use dt_service::master_key::{
+    MASTER_KEY_ENV, MASTER_KEY_FILE, MasterKey, MasterKeyError, SealError,
+};
+
 pub use config::{Clock, Config, system_clock};
 pub use directory::{
     ACTOR_OPERATOR, AddAccountError, AddOrganisationError, Directory, NewAccount, NewOrganisation,
     NewService, RegisterServiceError, RegisteredService, user_scopes_default,
 };
 pub use key_ring::{KeyRing, KeyRingError, RotateError};
-pub use master_key::{MASTER_KEY_ENV, MASTER_KEY_FILE, MasterKey, MasterKeyError, SealError};
 pub use passwords::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, UnfitPassword};
 
 /// Why an auth controller could not start.

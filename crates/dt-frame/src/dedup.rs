@@ -80,6 +80,16 @@ impl Deduplicator {
         }
     }
 
+    /// Takes back that a frame came: what came was not it.
+    pub fn retract(&mut self, frame: FrameId) {
+        let key = (frame.stream_id, frame.encoding);
+        if let Some(seen) = self.encodings.get_mut(&key)
+            && let Ok(place) = seen.timestamps.binary_search(&frame.timestamp_us)
+        {
+            seen.timestamps.remove(place);
+        }
+    }
+
     /// Forgets a stream that has ended.
     pub fn forget(&mut self, stream_id: StreamId) {
         self.encodings.retain(|(stream, _), _| *stream != stream_id);
@@ -133,6 +143,15 @@ mod tests {
             !dedup.is_new(id(1, 10)),
             "pushed out by 15, and below all others"
         );
+    }
+
+    #[test]
+    fn a_frame_that_was_retracted_may_come_again() {
+        let mut dedup = Deduplicator::new(4, 3);
+        assert!(dedup.is_new(id(1, 10)));
+        dedup.retract(id(1, 10));
+        dedup.retract(id(2, 10));
+        assert!(dedup.is_new(id(1, 10)));
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! What a meeting is started with.
 
+use std::sync::Arc;
+
 use dt_ids::{HandlerId, MeetingId};
+
+use crate::encryption::{EncryptionLimits, KeeperFactory, SframeSuite};
 
 /// Everything a [`Meeting`](crate::Meeting) must know from outside.
 #[derive(Debug, Clone)]
@@ -15,6 +19,8 @@ pub struct Config {
     pub handlers: Vec<HandlerId>,
     /// What its owner chose.
     pub settings: Settings,
+    /// Makes keepers of MLS groups; without it the meeting can't be encrypted.
+    pub keepers: Option<Arc<dyn KeeperFactory>>,
     /// Times and sizes.
     pub limits: Limits,
 }
@@ -26,8 +32,9 @@ pub struct Settings {
     pub display_name: String,
     /// Seats at most. Lowering it sends nobody away.
     pub participants_max: usize,
-    /// Told to those who join.
-    pub enable_e2e_encryption: bool,
+    /// End-to-end encryption with this suite, or none. Stays as it is once
+    /// somebody has joined.
+    pub encryption: Option<SframeSuite>,
     /// Told to those who join: clients leave audio levels out of frame headers.
     pub hide_audio_levels: bool,
 }
@@ -67,6 +74,8 @@ pub struct Limits {
     pub barred_max: usize,
     /// How long each of them is remembered: longer than a join token lives.
     pub barred_ms: u64,
+    /// Of the encryption.
+    pub encryption: EncryptionLimits,
 }
 
 impl Default for Limits {
@@ -89,6 +98,7 @@ impl Default for Limits {
             barred_max: 1024,
             // Join tokens live at most 15 minutes, and clocks differ by one.
             barred_ms: 17 * 60 * 1000,
+            encryption: EncryptionLimits::default(),
         }
     }
 }

@@ -10,11 +10,16 @@ pub struct Rejection {
     pub code: ErrorCode,
     /// What happened and what to do, for a person.
     pub message: String,
+    /// With `RateLimited`: when to try again.
+    pub retry_after_ms: Option<u32>,
 }
 
 impl From<Rejection> for ErrorMessage {
     fn from(rejection: Rejection) -> Self {
-        Self::with(rejection.code, rejection.message)
+        Self {
+            retry_after_ms: rejection.retry_after_ms,
+            ..Self::with(rejection.code, rejection.message)
+        }
     }
 }
 
@@ -42,6 +47,11 @@ pub enum JoinError {
     /// The session sits in a seat already.
     #[error("this session has joined before")]
     Joined,
+    /// The meeting is encrypted and the client can't do that.
+    #[error(
+        "this meeting is end-to-end encrypted and this client can't encrypt: join with a newer one"
+    )]
+    CantEncrypt,
 }
 
 /// Why a stream is not published.
@@ -151,6 +161,29 @@ pub enum EncryptionError {
     /// Its creator said so.
     #[error("this meeting is not end-to-end encrypted")]
     NotEncrypted,
+    /// Something in it makes no sense or breaks the rules of the group.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// Another commit or group was first.
+    #[error("another step of the encryption was first")]
+    Overtaken,
+    /// Everybody would have new keys once more.
+    #[error("the keys were renewed just now")]
+    TooSoon {
+        /// When it can be asked again.
+        retry_after_ms: u64,
+    },
+}
+
+/// Why settings are not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Somebody has joined: what they were told of it stays true.
+    #[error("the encryption of a meeting can't be changed once somebody has joined")]
+    Begun,
+    /// There is nothing to keep groups with.
+    #[error("this server can't run an encrypted meeting")]
+    NoKeepers,
 }
 
 /// Why a host's wish is not done.
@@ -179,15 +212,32 @@ macro_rules! rejects {
                 let code = match &error {
                     $($pattern => ErrorCode::$code,)+
                 };
-                Self { code, message: error.to_string() }
+                Self { code, message: error.to_string(), retry_after_ms: Option::None }
             }
         }
     )+};
 }
 
+impl EncryptionError {
+    /// As it goes over the wire.
+    pub(crate) fn rejection(self) -> Rejection {
+        let retry_after_ms = match self {
+            Self::TooSoon { retry_after_ms } => u32::try_from(retry_after_ms).ok(),
+            _ => None,
+        };
+        Rejection {
+            retry_after_ms,
+            ..self.into()
+        }
+    }
+}
+
 rejects! {
     EncryptionError {
         NotEncrypted => Forbidden,
+        Invalid(_) => InvalidRequest,
+        Overtaken => Conflict,
+        TooSoon { .. } => RateLimited,
     }
     JoinError {
         Name => InvalidRequest,
@@ -197,6 +247,7 @@ rejects! {
         SeatLost => Unauthorized,
         NoHandler => CapacityExceeded,
         Joined => InvalidRequest,
+        CantEncrypt => Forbidden,
     }
     PublishError {
         Invalid(_) => InvalidRequest,

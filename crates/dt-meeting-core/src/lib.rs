@@ -17,16 +17,17 @@
 //! One idea a module: [`Config`] what a meeting is started with, `roster` and
 //! `seat` who is here, `streams` what they send, `layout`, `planning` and
 //! `subscription` who sees what where, `routing` what media handlers are told, `speakers` who is
-//! loud, `meeting` the inputs themselves.
+//! loud, `encryption` the order of group key messages, `meeting` the inputs
+//! themselves.
 //!
 //! Where later parts attach: a lobby and a lock are states a seat has before
-//! `meeting::joining` welcomes it; group key messages are one more kind of
-//! ordered push through `meeting::delivery`; further handlers and cascades change
+//! `meeting::joining` welcomes it; further handlers and cascades change
 //! `routing` alone, which names the handler in every command; another layout is
 //! another way to order the candidates in `planning`.
 
 mod config;
 mod effects;
+mod encryption;
 mod error;
 mod layout;
 mod meeting;
@@ -41,9 +42,13 @@ mod time;
 
 pub use config::{Config, Limits, Settings};
 pub use effects::{Effect, SessionId};
+pub use encryption::{
+    Applied, EncryptionLimits, GroupKeeper, KeeperFactory, Leaf, Offer, Position, Refused,
+    SframeSuite,
+};
 pub use error::{
-    JoinError, KeyframeError, LayoutError, MediaTokenError, ModerationError, PublishError,
-    QualityError, Rejection, StreamError, SubscribeError,
+    EncryptionError, JoinError, KeyframeError, LayoutError, MediaTokenError, ModerationError,
+    PublishError, QualityError, Rejection, SettingsError, StreamError, SubscribeError,
 };
 pub use layout::{AUDIO_SLOTS_MAX, Layout, USER_LIST_MAX};
 pub use meeting::{Join, Meeting, Resume, Status};

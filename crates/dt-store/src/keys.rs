@@ -39,6 +39,20 @@ pub fn meeting_ended(meeting: MeetingId) -> String {
     format!("meeting/{meeting}/ended")
 }
 
+/// The sealed key with which a meeting's controllers sign for its encryption, so
+/// that a successor has the same.
+#[must_use]
+pub fn meeting_signer(meeting: MeetingId) -> String {
+    format!("meeting/{meeting}/signer")
+}
+
+/// How often a controller began to run the encrypted meeting, a big-endian u32:
+/// each begins with numbers of groups that nobody used before.
+#[must_use]
+pub fn meeting_begins(meeting: MeetingId) -> String {
+    format!("meeting/{meeting}/begins")
+}
+
 /// Name of the lease that makes a controller *the* controller of a meeting; the
 /// owner is the controller's id.
 #[must_use]

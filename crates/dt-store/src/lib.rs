@@ -29,7 +29,7 @@ pub use database::{
     AUDIT_GENESIS, AccountRecord, AuditEntry, AuditEvent, AuditFault, AuditReport, Database,
     DatabaseError, MEETINGS_PAGE_MAX, MeetingChange, MeetingFilter, MeetingKey, MeetingPage,
     MeetingRecord, MeetingSettings, OrganisationRecord, PasswordHash, SealedKey, SecretHash,
-    ServiceClientRecord, SettingsChange, SigningKeyRecord,
+    ServiceClientRecord, SettingsChange, SframeCipher, SigningKeyRecord,
 };
 pub use sqlite::{OpenError, SqliteDatabase};
 pub use state::{

@@ -12,6 +12,8 @@ use crate::{Principal, ScopeSet, TokenId, UnixTime};
 pub const AUDIENCE_JOIN: &str = "meeting-controller";
 /// Audience of host tokens.
 pub const AUDIENCE_HOST: &str = "global-controller";
+/// `aud` of statements about devices: those who meet their owner.
+pub const AUDIENCE_DEVICE: &str = "meeting-members";
 /// Audience of access tokens.
 pub const AUDIENCE_ACCESS: &str = "darktower";
 
@@ -82,6 +84,10 @@ pub struct Payload {
     scope: Option<ScopeSet>,
     #[serde(skip_serializing_if = "Option::is_none")]
     organisation_id: Option<OrganisationId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thumbprint: Option<String>,
 }
 
 impl Payload {
@@ -100,6 +106,8 @@ impl Payload {
             client_id: None,
             scope: None,
             organisation_id: None,
+            name: None,
+            thumbprint: None,
         }
     }
 
@@ -137,6 +145,7 @@ mod sealed {
     impl Sealed for super::UserClaims {}
     impl Sealed for super::ServiceClaims {}
     impl Sealed for super::AccessClaims {}
+    impl Sealed for super::DeviceClaims {}
 }
 
 /// A kind of token. Implemented by the claim types of this crate only.
@@ -231,6 +240,51 @@ impl ClaimSet for HostClaims {
             id: payload.jti,
             meeting_id: payload.meeting()?,
             account: payload.account()?,
+            expires_at: payload.exp,
+        })
+    }
+}
+
+/// A statement that a device is an account's. It opens nothing: in a meeting
+/// its members show it to each other, so that the server can't swap people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceClaims {
+    /// This statement's id.
+    pub id: TokenId,
+    /// Whose device it is.
+    pub account: AccountId,
+    /// What the account is called.
+    pub name: String,
+    /// SHA-256 of the device's public key, base64url.
+    pub thumbprint: String,
+    /// It says nothing after this.
+    pub expires_at: UnixTime,
+}
+
+impl ClaimSet for DeviceClaims {
+    const TYP: &'static str = "dt-device+jwt";
+    const AUDIENCE: &'static str = AUDIENCE_DEVICE;
+    /// No longer than the key that signed it is published.
+    const LIFETIME_MAX_S: u64 = 7 * 24 * 3600;
+
+    fn to_payload(&self, issuer: &str, now: UnixTime) -> Payload {
+        Payload {
+            sub: Some(self.account.to_string()),
+            name: Some(self.name.clone()),
+            thumbprint: Some(self.thumbprint.clone()),
+            ..Payload::new::<Self>(issuer, now, self.id, self.expires_at)
+        }
+    }
+
+    fn from_payload(payload: &Payload) -> Result<Self, WrongClaims> {
+        Ok(Self {
+            id: payload.jti,
+            account: payload.account()?.ok_or(WrongClaims("sub"))?,
+            name: payload.name.clone().ok_or(WrongClaims("name"))?,
+            thumbprint: payload
+                .thumbprint
+                .clone()
+                .ok_or(WrongClaims("thumbprint"))?,
             expires_at: payload.exp,
         })
     }

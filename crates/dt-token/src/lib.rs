@@ -49,8 +49,8 @@ mod used_ids;
 mod verifier;
 
 pub use claims::{
-    AUDIENCE_ACCESS, AUDIENCE_HOST, AUDIENCE_JOIN, AccessClaims, ClaimSet, HostClaims, JoinClaims,
-    Role, ServiceClaims, UserClaims, WrongClaims,
+    AUDIENCE_ACCESS, AUDIENCE_DEVICE, AUDIENCE_HOST, AUDIENCE_JOIN, AccessClaims, ClaimSet,
+    DeviceClaims, HostClaims, JoinClaims, Role, ServiceClaims, UserClaims, WrongClaims,
 };
 pub use id::{InvalidTokenId, TokenId};
 pub use jwks::{InvalidJwks, Jwks};

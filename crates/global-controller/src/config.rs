@@ -22,6 +22,8 @@ pub struct Config {
     pub max_participants_default: u32,
     /// Most seats that a meeting may have.
     pub max_participants_limit: u32,
+    /// Meetings are end-to-end encrypted unless their maker says otherwise.
+    pub e2e_encryption_default: bool,
     /// Media handlers picked for each meeting: two, so that the second takes
     /// over when the first fails.
     pub handlers_per_meeting: usize,
@@ -43,6 +45,7 @@ impl Default for Config {
             meeting_days: 30,
             max_participants_default: 100,
             max_participants_limit: 1000,
+            e2e_encryption_default: false,
             handlers_per_meeting: 2,
             requests: Quota::default(),
             guest_tokens: Quota {

@@ -158,5 +158,6 @@ pub(crate) fn meeting_config(meeting: &MeetingRecord) -> MeetingConfig {
         recording_enabled: meeting.settings.recording_enabled,
         hide_audio_levels: meeting.settings.hide_audio_levels,
         meeting_code: meeting.code.to_string(),
+        sframe_suite: meeting.settings.sframe_cipher.suite(),
     }
 }

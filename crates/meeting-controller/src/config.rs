@@ -1,6 +1,7 @@
 //! What a controller is started with.
 
 use dt_ids::ControllerId;
+use dt_service::master_key::MasterKey;
 use dt_wire::internal::Endpoint;
 
 /// Settings of a controller; [`Config::new`] has the specified defaults.
@@ -37,6 +38,8 @@ pub struct Config {
     pub heartbeat_ms: u64,
     /// How long a shutdown may take.
     pub shutdown_ms_max: u64,
+    /// Seals the signing keys of encrypted meetings; without it there are none.
+    pub master_key: Option<MasterKey>,
 }
 
 impl Config {
@@ -60,6 +63,7 @@ impl Config {
             lease_ms: 15_000,
             heartbeat_ms: 5000,
             shutdown_ms_max: 5000,
+            master_key: None,
         }
     }
 }

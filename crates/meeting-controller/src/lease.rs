@@ -148,4 +148,7 @@ pub(crate) async fn mark_ended(state: &dyn StateStore, meeting: MeetingId) {
     if let Err(error) = state.put(&key, bytes::Bytes::new(), None).await {
         tracing::error!(meeting_id = %meeting, %error, "the meeting's end can't be stored");
     }
+    // Nobody signs for it any more; what could not be deleted runs out.
+    let _ = state.delete(&keys::meeting_signer(meeting)).await;
+    let _ = state.delete(&keys::meeting_begins(meeting)).await;
 }

@@ -20,6 +20,7 @@
 
 mod clock;
 mod config;
+mod encryption;
 mod handler;
 mod lease;
 mod meeting;

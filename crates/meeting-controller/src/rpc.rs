@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dt_ids::{HandlerId, MeetingCode, MeetingId};
-use dt_meeting_core::{Config as Core, Meeting, Settings};
+use dt_meeting_core::{Config as Core, Meeting, Settings, SframeSuite};
 use dt_rpc::{RpcError, RpcResult};
 use dt_store::{AcquireError, Lease, keys};
 use dt_wire::internal::{
@@ -28,9 +28,10 @@ impl dt_rpc::MeetingController for MeetingController {
         let settings = settings(&config)?;
         let _assigning = self.inner.meetings.assigning(meeting).await;
         if let Some(running) = self.inner.meetings.get(meeting) {
+            let keepers = self.inner.keepers_for(&running, &settings).await?;
             let (reply, answer) = oneshot::channel();
             running
-                .send(Command::Assigned(settings.clone(), reply))
+                .send(Command::Assigned(settings.clone(), keepers, reply))
                 .await;
             if answer.await.is_ok() {
                 return Ok(AssignMeetingResponse {});
@@ -56,8 +57,16 @@ impl dt_rpc::MeetingController for MeetingController {
         let settings = settings(&config)?;
         let running = self.inner.meetings.get(meeting);
         let running = running.ok_or_else(|| RpcError::NotFound("not running here".into()))?;
-        running.send(Command::Settings(settings)).await;
-        Ok(UpdateMeetingResponse {})
+        let keepers = self.inner.keepers_for(&running, &settings).await?;
+        let (reply, answer) = oneshot::channel();
+        running
+            .send(Command::Settings(settings, keepers, reply))
+            .await;
+        match answer.await {
+            Ok(Ok(())) => Ok(UpdateMeetingResponse {}),
+            Ok(Err(error)) => Err(RpcError::Invalid(error.to_string())),
+            Err(_) => Err(RpcError::NotFound("not running here".into())),
+        }
     }
 
     async fn end_meeting(&self, request: EndMeetingCall) -> RpcResult<EndMeetingCallResponse> {
@@ -118,12 +127,20 @@ impl Inner {
             return Err(RpcError::Unavailable(format!("no media handler: {error}")));
         }
         let lease = self.acquire(meeting).await?;
+        let keepers = match self.keepers(&lease, meeting, &settings).await {
+            Ok(keepers) => keepers,
+            Err(error) => {
+                let _ = self.state.release(&lease).await;
+                return Err(error);
+            }
+        };
         let core = Meeting::new(
             Core {
                 meeting,
                 lease: lease.generation,
                 handlers: reachable.iter().map(|link| link.id).collect(),
                 settings,
+                keepers,
                 limits: self.config.meeting.clone(),
             },
             self.clock.now(),
@@ -165,10 +182,15 @@ fn settings(config: &MeetingConfig) -> RpcResult<Settings> {
             "max_participants must be at least 1".into(),
         ));
     }
+    let suite = match config.sframe_suite {
+        0 => SframeSuite::default(),
+        number => SframeSuite::from_u32(number)
+            .ok_or_else(|| RpcError::Invalid("sframe_suite must be 4 or 5".into()))?,
+    };
     Ok(Settings {
         display_name: config.display_name.clone(),
         participants_max: config.max_participants as usize,
-        enable_e2e_encryption: config.enable_e2e_encryption,
+        encryption: config.enable_e2e_encryption.then_some(suite),
         hide_audio_levels: config.hide_audio_levels,
     })
 }

@@ -1,5 +1,6 @@
 //! The HTTP endpoints and their OpenAPI description.
 
+mod device;
 mod jwks;
 mod oauth;
 mod services;
@@ -24,7 +25,7 @@ const BODY_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    paths(user::token, oauth::token, oauth::service_token, services::register, jwks::jwks),
+    paths(user::token, device::statement, oauth::token, oauth::service_token, services::register, jwks::jwks),
     components(schemas(oauth::OAuthError)),
     tags((name = "auth", description = "Who people and programs are")),
     modifiers(&BearerAuth, &KeySetAtRoot)
@@ -61,10 +62,11 @@ impl utoipa::Modify for KeySetAtRoot {
 
 impl AuthController {
     /// The endpoints that stand under the API's prefix: `/auth/user/token`,
-    /// `/auth/service/token`, `/auth/token`, `/admin/services/register`.
+    /// `/auth/device-statement`, `/auth/service/token`, `/auth/token`, `/admin/services/register`.
     pub fn router(self: &Arc<Self>) -> Router {
         Router::new()
             .route("/auth/user/token", post(user::token))
+            .route("/auth/device-statement", post(device::statement))
             .route("/auth/service/token", post(oauth::service_token))
             .route("/auth/token", post(oauth::token))
             .route("/admin/services/register", post(services::register))

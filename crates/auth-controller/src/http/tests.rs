@@ -5,11 +5,14 @@ use axum::{
     extract::ConnectInfo,
     http::{Request, Response, StatusCode},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use dt_ids::AccountId;
 use dt_rpc::AuthController as _;
 use dt_store::Database as _;
-use dt_token::{AccessClaims, UnixTime, Verifier};
+use dt_token::{AccessClaims, DeviceClaims, UnixTime, Verifier};
 use dt_wire::{
     internal::{GetJwks, IssueMeetingToken, TokenKind},
     v1,
@@ -381,6 +384,47 @@ async fn only_an_administrator_registers_services() {
 }
 
 #[tokio::test]
+async fn a_device_is_vouched_for_to_those_its_owner_meets() {
+    let fixture = Fixture::new().await;
+    fixture.add_account(user_scopes_default()).await;
+    let (_, signed_in) = send(&fixture, sign_in(LOGIN, PASSWORD)).await;
+    let token = signed_in["access_token"].as_str().unwrap();
+    let thumbprint = URL_SAFE_NO_PAD.encode([7; 32]);
+    let path = "/auth/device-statement";
+    let wish = json!({"thumbprint": thumbprint});
+    let (status, body) = send(&fixture, bearer(json_request(path, &wish), token)).await;
+    assert_eq!(
+        (status, &body["expires_in"]),
+        (StatusCode::OK, &json!(604_800))
+    );
+
+    let statement = body["statement"].as_str().unwrap();
+    let verifier = Verifier::new("darktower", fixture.controller.keys.clone());
+    let now = UnixTime(u64::try_from(fixture.now().unix_timestamp()).unwrap());
+    let claims: DeviceClaims = verifier.verify(statement, now).await.unwrap();
+    assert_eq!(claims.thumbprint, thumbprint);
+    assert_eq!(json!(claims.account.to_string()), signed_in["account_id"]);
+    assert_eq!(json!(claims.name), signed_in["display_name"]);
+    // It opens nothing.
+    let as_access = verifier.verify::<AccessClaims>(statement, now).await;
+    assert!(as_access.is_err());
+
+    let (status, _) = send(&fixture, json_request(path, &wish)).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    let (status, _) = send(&fixture, bearer(json_request(path, &wish), statement)).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    for wrong in [
+        json!({}),
+        json!({"thumbprint": "AAAA"}),
+        json!({"thumbprint": "+".repeat(43)}),
+    ] {
+        let (status, body) = send(&fixture, bearer(json_request(path, &wrong), token)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong}");
+        assert_eq!(body["error"]["code"], "INVALID_REQUEST");
+    }
+}
+
+#[tokio::test]
 async fn the_key_set_is_cached_by_its_tag() {
     let fixture = Fixture::new().await;
     let get = || Request::get("/.well-known/jwks.json");
@@ -530,6 +574,7 @@ fn the_description_names_every_endpoint() {
         [
             "/.well-known/jwks.json",
             "/admin/services/register",
+            "/auth/device-statement",
             "/auth/service/token",
             "/auth/token",
             "/auth/user/token",

@@ -273,9 +273,7 @@ async fn the_database_has_no_private_key_in_the_clear() {
     let fixture = Fixture::new().await;
     let keys = fixture.controller.keys.current().await.unwrap();
     let record = &keys.records[0];
-    let seed = fixture
-        .master_key
-        .open(&record.sealed, &record.kid)
+    let seed = sealed::open(&fixture.master_key, &record.sealed, &record.kid)
         .unwrap()
         .to_seed();
     assert!(

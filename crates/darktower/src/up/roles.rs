@@ -52,7 +52,8 @@ impl Roles {
         let sqlite = SqliteDatabase::open(settings.data.join(DATABASE_FILE)).await?;
         let database: Arc<dyn Database> = Arc::new(sqlite.clone());
         let state: Arc<dyn StateStore> = Arc::new(MemoryState::new());
-        let auth = start_auth(settings, &database, &state).await?;
+        let master_key = MasterKey::load_or_make(&settings.data)?;
+        let auth = start_auth(settings, &master_key, &database, &state).await?;
         let verifier = Arc::new(Verifier::new(
             settings.auth.issuer.clone(),
             Arc::new(AuthJwks(auth.clone())),
@@ -86,7 +87,10 @@ impl Roles {
             .collect();
         let meeting_id = ControllerId::random();
         let meeting = MeetingController::start(
-            meeting_controller::Config::new(meeting_id, controller_endpoint(public, &now)),
+            meeting_controller::Config {
+                master_key: Some(master_key),
+                ..meeting_controller::Config::new(meeting_id, controller_endpoint(public, &now))
+            },
             meeting_controller::Dependencies {
                 registry: global.clone(),
                 handlers: Arc::new(directory),
@@ -119,11 +123,12 @@ impl Roles {
 
 async fn start_auth(
     settings: &Settings,
+    master_key: &MasterKey,
     database: &Arc<dyn Database>,
     state: &Arc<dyn StateStore>,
 ) -> anyhow::Result<Arc<AuthController>> {
     let config = auth_controller::Config {
-        master_key: Some(MasterKey::load_or_make(&settings.data)?),
+        master_key: Some(master_key.clone()),
         trusted_proxies: Arc::new(settings.global.trusted_proxies.clone()),
         ..settings.auth.clone()
     };

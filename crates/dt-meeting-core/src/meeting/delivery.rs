@@ -38,10 +38,17 @@ impl Meeting {
 
     /// To everybody who is connected, encoded once; `except` one, if given.
     pub(super) fn push_all(&mut self, except: Option<UserId>, body: Body, now: Time) {
+        let mut users = self.roster.users();
+        users.retain(|user| Some(*user) != except);
+        self.push_to(&users, body, now);
+    }
+
+    /// To those of these who are connected, encoded once.
+    pub(super) fn push_to(&mut self, users: &[UserId], body: Body, now: Time) {
         let message = ServerMessage::new(0, body);
         let mut sessions = Vec::new();
         let mut waiting = Vec::new();
-        for seat in self.roster.iter().filter(|seat| Some(seat.user) != except) {
+        for seat in users.iter().filter_map(|user| self.roster.get(*user)) {
             match seat.line() {
                 Some(line) if line.waiting_since().is_none() => sessions.push(line.session),
                 Some(_) => waiting.push(seat.user),

@@ -5,7 +5,7 @@ use dt_wire::{
     CloseCode,
     internal::{RegisterParticipant, UnregisterParticipant},
     v1::{
-        ConnectionState, JoinResponse, LeaveReason, MeetingInfo, Participant, ParticipantJoined,
+        ConnectionState, E2eeEntry, JoinResponse, LeaveReason, Participant, ParticipantJoined,
         ParticipantLeft, ParticipantUpdated, Role, ServerMessage, server_message::Body,
     },
 };
@@ -14,6 +14,7 @@ use rand::CryptoRng;
 use super::{Meeting, Phase};
 use crate::{
     effects::{Effect, SessionId},
+    encryption::Offer,
     error::JoinError,
     roster::{Credential, resume_hash},
     seat::{Access, Connection, Line, Seat, parse_name},
@@ -34,6 +35,8 @@ pub struct Join {
     pub name: String,
     /// Videos that the client decodes at most; 0: the default.
     pub max_video_streams: u32,
+    /// What the client can do of encryption, if anything.
+    pub e2ee: Option<Offer>,
 }
 
 /// Somebody who comes back.
@@ -45,6 +48,8 @@ pub struct Resume {
     pub kept_streams: Vec<String>,
     /// As in [`Join`]; `None`: as before.
     pub max_video_streams: Option<u32>,
+    /// As in [`Join`].
+    pub e2ee: Option<Offer>,
 }
 
 impl Meeting {
@@ -61,7 +66,7 @@ impl Meeting {
         now: Time,
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<Effect>, JoinError> {
-        self.admit(session)?;
+        self.admit(session, join.e2ee)?;
         let name = parse_name(&join.name)?;
         if self.roster.is_barred(join.credential, now) {
             return Err(JoinError::Removed);
@@ -94,11 +99,15 @@ impl Meeting {
         let joined = ParticipantJoined {
             participant: Some(self.describe(&seat)),
         };
+        let participant = seat.participant;
         self.roster.insert(seat);
         self.phase = Phase::Running;
+        self.begun = true;
         self.push_all(Some(user), Body::ParticipantJoined(joined), now);
         self.register(user);
-        self.welcome(user, request_id, token, false, now);
+        let encryption = self.encryption.as_mut();
+        let e2ee = encryption.map(|e| e.enter(user, participant, now));
+        self.welcome(user, request_id, token, e2ee, false, now);
         Ok(self.settle(now))
     }
 
@@ -115,7 +124,7 @@ impl Meeting {
         now: Time,
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<Effect>, JoinError> {
-        self.admit(session)?;
+        self.admit(session, resume.e2ee)?;
         let user = self
             .roster
             .by_resume_hash(&resume.hash)
@@ -155,7 +164,10 @@ impl Meeting {
             self.drop_stream(user, stream, now);
         }
         self.register(user);
-        self.welcome(user, request_id, token, true, now);
+        let position = resume.e2ee.and_then(|offer| offer.position);
+        let encryption = self.encryption.as_mut();
+        let e2ee = encryption.map(|e| e.resume(user, position, now));
+        self.welcome(user, request_id, token, e2ee, true, now);
         let updated = ParticipantUpdated {
             connection: Some(ConnectionState::Connected.into()),
             reconnected: true,
@@ -165,9 +177,12 @@ impl Meeting {
         Ok(self.settle(now))
     }
 
-    fn admit(&self, session: SessionId) -> Result<(), JoinError> {
+    fn admit(&self, session: SessionId, e2ee: Option<Offer>) -> Result<(), JoinError> {
         if self.phase == Phase::Over {
             return Err(JoinError::Ended);
+        }
+        if self.encryption.is_some() && e2ee.is_none() {
+            return Err(JoinError::CantEncrypt);
         }
         match self.roster.by_session(session) {
             Some(_) => Err(JoinError::Joined),
@@ -191,6 +206,7 @@ impl Meeting {
         user: UserId,
         request_id: u64,
         token: [u8; RESUME_TOKEN_BYTES],
+        e2ee: Option<E2eeEntry>,
         resumed: bool,
         now: Time,
     ) {
@@ -204,23 +220,16 @@ impl Meeting {
             return;
         };
         let others = self.roster.iter().filter(|s| s.user != user);
-        let settings = &self.config.settings;
         let response = JoinResponse {
             participant_id: seat.participant.to_string(),
             existing_participants: others.map(|s| self.describe(s)).collect(),
             user_id: user.0,
             resume_token: token.to_vec().into(),
             self_: Some(self.describe(seat)),
-            meeting: Some(MeetingInfo {
-                meeting_id: self.config.meeting.to_string(),
-                display_name: settings.display_name.clone(),
-                max_participants: u32::try_from(settings.participants_max).unwrap_or(u32::MAX),
-                enable_e2e_encryption: settings.enable_e2e_encryption,
-                hide_audio_levels: settings.hide_audio_levels,
-                sframe_suite: 0,
-            }),
+            meeting: Some(self.info()),
             resumed,
             send_directive: Some(directive),
+            e2ee,
             ..JoinResponse::default()
         };
         let subscribed = seat.subscriber.wants_anything() || seat.subscriber.generation() > 0;
@@ -293,6 +302,9 @@ impl Meeting {
         seat.connection = Connection::Disconnected { since: now };
         self.routes.touch_receiver(&seat.subscriber);
         self.roster.forget_session(session);
+        if let Some(encryption) = &mut self.encryption {
+            encryption.disconnect(user, now);
+        }
         let updated = ParticipantUpdated {
             connection: Some(ConnectionState::Disconnected.into()),
             ..self.update_of(user)
@@ -323,6 +335,9 @@ impl Meeting {
     /// Takes the seat away: its streams, its registrations, its numbers.
     pub(super) fn remove(&mut self, user: UserId, reason: LeaveReason, now: Time) -> Option<Seat> {
         let seat = self.roster.remove(user)?;
+        if let Some(encryption) = &mut self.encryption {
+            encryption.leave(user);
+        }
         for stream in &seat.streams {
             self.streams.remove(*stream);
             self.routes.touch(*stream);

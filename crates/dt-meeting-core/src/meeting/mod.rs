@@ -6,6 +6,7 @@
 //! they came, also before its first answer went out.
 
 mod delivery;
+mod encrypting;
 mod joining;
 mod moderation;
 mod publishing;
@@ -28,9 +29,10 @@ use dt_wire::{
 pub use joining::{Join, Resume};
 
 use crate::{
-    config::{Config, Settings},
+    config::Config,
     effects::{Effect, SessionId},
-    error::{EncryptionError, JoinError, QualityError, Rejection},
+    encryption::Encryption,
+    error::{JoinError, QualityError, Rejection},
     roster::Roster,
     routing::{Counter, Routes},
     speakers::Speakers,
@@ -48,6 +50,10 @@ pub struct Meeting {
     streams: Streams,
     speakers: Speakers,
     routes: Routes,
+    /// Of an encrypted meeting.
+    encryption: Option<Encryption>,
+    /// Somebody has joined, perhaps left since.
+    begun: bool,
     /// The number of people that was told last.
     live_told: usize,
     /// Something that assignments follow from has changed.
@@ -91,6 +97,8 @@ impl Meeting {
     pub fn new(config: Config, now: Time) -> Self {
         Self {
             counter: Counter::new(config.lease),
+            encryption: encrypting::encryption_of(&config),
+            begun: false,
             config,
             phase: Phase::Empty { since: now },
             roster: Roster::default(),
@@ -162,7 +170,10 @@ impl Meeting {
             Request::RequestKeyframe(r) => self.request_keyframe(user, &r, now),
             Request::StreamQualityUpdate(r) => self.quality(user, &r),
             Request::RemoveParticipant(r) => self.remove_participant(user, &r, now),
-            Request::Mls(_) => Err(EncryptionError::NotEncrypted.into()),
+            Request::Mls(r) => {
+                self.encrypt(user, request_id, r, now);
+                return self.settle(now);
+            }
         };
         self.answer(user, request_id, answer, now);
         self.settle(now)
@@ -296,11 +307,6 @@ impl Meeting {
             self.push(owner, Body::StreamQualityUpdate(report), now);
         }
         self.settle(now)
-    }
-
-    /// Its owner changed the settings; those who join later are told.
-    pub fn handle_settings(&mut self, settings: Settings) {
-        self.config.settings = settings;
     }
 
     /// Somebody was given the means to join: it is not idle now.

@@ -87,6 +87,7 @@ impl Meeting {
         self.streams = Streams::default();
         self.speakers = Speakers::default();
         self.routes = Routes::default();
+        self.encryption = None;
         self.plan_stale = false;
         self.directives_stale.clear();
         self.doomed.clear();

@@ -36,6 +36,7 @@ impl Meeting {
     }
 
     fn derive(&mut self, now: Time) {
+        self.drive_encryption(now);
         let limits = &self.config.limits;
         let (interval_ms, promotion_ms) = (limits.speakers_interval_ms, limits.promotion_ms);
         if let Some(users) = self.speakers.take_push(now, interval_ms) {

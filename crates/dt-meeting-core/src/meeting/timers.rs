@@ -38,7 +38,8 @@ impl Meeting {
         let speakers = self
             .speakers
             .next_timeout(limits.speakers_interval_ms, limits.promotion_ms);
-        seats.chain(empty).chain(speakers).min()
+        let encryption = self.encryption.as_ref().and_then(|e| e.next_timeout());
+        seats.chain(empty).chain(speakers).chain(encryption).min()
     }
 
     /// Does what is due at `now`. Calling it early does no harm.

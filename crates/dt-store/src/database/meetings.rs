@@ -54,6 +54,31 @@ pub struct MeetingSettings {
     pub recording_enabled: bool,
     /// Audio levels don't stand in media headers.
     pub hide_audio_levels: bool,
+    /// How frames are sealed where media is encrypted between participants.
+    pub sframe_cipher: SframeCipher,
+}
+
+/// Ciphers of end-to-end encrypted media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SframeCipher {
+    /// AES-GCM with 128-bit keys.
+    #[default]
+    #[serde(rename = "aes-128-gcm")]
+    Aes128Gcm,
+    /// AES-GCM with 256-bit keys.
+    #[serde(rename = "aes-256-gcm")]
+    Aes256Gcm,
+}
+
+impl SframeCipher {
+    /// Number of the SFrame cipher suite with full tags (RFC 9605 section 4.5).
+    #[must_use]
+    pub const fn suite(self) -> u32 {
+        match self {
+            Self::Aes128Gcm => 4,
+            Self::Aes256Gcm => 5,
+        }
+    }
 }
 
 /// What to change of a meeting; `None` leaves a field as it is.
@@ -80,6 +105,8 @@ pub struct SettingsChange {
     pub recording_enabled: Option<bool>,
     /// See [`MeetingSettings::hide_audio_levels`].
     pub hide_audio_levels: Option<bool>,
+    /// See [`MeetingSettings::sframe_cipher`].
+    pub sframe_cipher: Option<SframeCipher>,
 }
 
 impl MeetingChange {
@@ -98,6 +125,7 @@ impl MeetingChange {
         now.require_auth = new.require_auth.unwrap_or(now.require_auth);
         now.recording_enabled = new.recording_enabled.unwrap_or(now.recording_enabled);
         now.hide_audio_levels = new.hide_audio_levels.unwrap_or(now.hide_audio_levels);
+        now.sframe_cipher = new.sframe_cipher.unwrap_or(now.sframe_cipher);
         meeting
     }
 }

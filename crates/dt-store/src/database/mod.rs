@@ -21,7 +21,7 @@ pub use audit::{AUDIT_GENESIS, AuditEntry, AuditEvent, AuditFault, AuditReport};
 pub(crate) use audit::{entry_hash, month_of};
 pub use meetings::{
     MEETINGS_PAGE_MAX, MeetingChange, MeetingFilter, MeetingKey, MeetingPage, MeetingRecord,
-    MeetingSettings, SettingsChange,
+    MeetingSettings, SettingsChange, SframeCipher,
 };
 
 /// Why the database did not do what it was asked.

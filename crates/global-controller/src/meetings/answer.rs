@@ -10,6 +10,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
+use super::request::SframeCipher;
 use crate::{GlobalController, error::Failure, placement::Place, registry::Address};
 
 /// What a meeting is and how it stands.
@@ -49,8 +50,10 @@ pub(crate) struct Meeting {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = MeetingSettings)]
 pub(crate) struct Settings {
-    /// Media is encrypted between participants.
+    /// Media is encrypted from end to end.
     enable_e2e_encryption: bool,
+    /// How, where it is.
+    sframe_cipher: SframeCipher,
     /// Guests are refused.
     require_auth: bool,
     /// The meeting is recorded.
@@ -66,12 +69,14 @@ impl From<MeetingSettings> for Settings {
             require_auth,
             recording_enabled,
             hide_audio_levels,
+            sframe_cipher,
         } = settings;
         Self {
             enable_e2e_encryption,
             require_auth,
             recording_enabled,
             hide_audio_levels,
+            sframe_cipher: sframe_cipher.into(),
         }
     }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn change(
             .map(|seats| request::max_participants(seats, &gc.config))
             .transpose()?,
         expires_at: None,
-        settings: body.settings.accepted()?,
+        settings: body.settings.accepted_for(&meeting.settings)?,
     };
     let changed = gc.deps.database.change_meeting(meeting.id, &change).await?;
     let meeting = changed.ok_or_else(|| {

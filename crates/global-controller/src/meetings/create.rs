@@ -107,7 +107,10 @@ fn record(
         expires_at: now + Duration::days(days.into()),
         ended_at: None,
         max_participants: request::max_participants(seats, &gc.config)?,
-        settings: MeetingSettings::default(),
+        settings: MeetingSettings {
+            enable_e2e_encryption: gc.config.e2e_encryption_default,
+            ..MeetingSettings::default()
+        },
     };
     Ok(change.applied_to(meeting))
 }

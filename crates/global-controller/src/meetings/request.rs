@@ -2,7 +2,7 @@
 
 use dt_ids::AccountId;
 use dt_service::http::ApiError;
-use dt_store::SettingsChange;
+use dt_store::{MeetingSettings, SettingsChange};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -50,14 +50,47 @@ pub(crate) struct ChangeMeeting {
 #[serde(default, deny_unknown_fields)]
 #[schema(as = SettingsChange)]
 pub(crate) struct Settings {
-    /// Encrypt media between participants; not available in this version.
+    /// Encrypt media from end to end, so that no server can read it. Chosen when
+    /// the meeting is made; it can't be changed later.
     pub(crate) enable_e2e_encryption: Option<bool>,
+    /// How it is encrypted, `aes-128-gcm` unless said otherwise. Chosen when the
+    /// meeting is made.
+    pub(crate) sframe_cipher: Option<SframeCipher>,
     /// Refuse guests.
     pub(crate) require_auth: Option<bool>,
     /// Record the meeting; not available in this version.
     pub(crate) recording_enabled: Option<bool>,
     /// Keep audio levels out of media headers.
     pub(crate) hide_audio_levels: Option<bool>,
+}
+
+/// A cipher of end-to-end encrypted media (SFrame, RFC 9605).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) enum SframeCipher {
+    /// AES-GCM with 128-bit keys.
+    #[serde(rename = "aes-128-gcm")]
+    Aes128Gcm,
+    /// AES-GCM with 256-bit keys.
+    #[serde(rename = "aes-256-gcm")]
+    Aes256Gcm,
+}
+
+impl From<SframeCipher> for dt_store::SframeCipher {
+    fn from(cipher: SframeCipher) -> Self {
+        match cipher {
+            SframeCipher::Aes128Gcm => Self::Aes128Gcm,
+            SframeCipher::Aes256Gcm => Self::Aes256Gcm,
+        }
+    }
+}
+
+impl From<dt_store::SframeCipher> for SframeCipher {
+    fn from(cipher: dt_store::SframeCipher) -> Self {
+        match cipher {
+            dt_store::SframeCipher::Aes128Gcm => Self::Aes128Gcm,
+            dt_store::SframeCipher::Aes256Gcm => Self::Aes256Gcm,
+        }
+    }
 }
 
 /// How many tokens.
@@ -114,12 +147,6 @@ impl GuestToken {
 impl Settings {
     /// The change that these settings are, if this version can do them.
     pub(crate) fn accepted(self) -> Result<SettingsChange, ApiError> {
-        if self.enable_e2e_encryption == Some(true) {
-            return Err(ApiError::invalid_field(
-                "settings.enable_e2e_encryption",
-                "end-to-end encryption is not available in this version",
-            ));
-        }
         if self.recording_enabled == Some(true) {
             return Err(ApiError::invalid_field(
                 "settings.recording_enabled",
@@ -131,7 +158,33 @@ impl Settings {
             require_auth: self.require_auth,
             recording_enabled: self.recording_enabled,
             hide_audio_levels: self.hide_audio_levels,
+            sframe_cipher: self.sframe_cipher.map(Into::into),
         })
+    }
+
+    /// The change of a meeting that exists: what keys depend on stays as it was
+    /// made, or a server could switch the encryption off under people's hands.
+    pub(crate) fn accepted_for(self, now: &MeetingSettings) -> Result<SettingsChange, ApiError> {
+        let fixed = "is chosen when a meeting is made: make a new meeting";
+        let change = self.accepted()?;
+        if change
+            .enable_e2e_encryption
+            .is_some_and(|wanted| wanted != now.enable_e2e_encryption)
+        {
+            let message = format!("end-to-end encryption {fixed}");
+            return Err(ApiError::invalid_field(
+                "settings.enable_e2e_encryption",
+                message,
+            ));
+        }
+        if change
+            .sframe_cipher
+            .is_some_and(|wanted| wanted != now.sframe_cipher)
+        {
+            let message = format!("the cipher {fixed}");
+            return Err(ApiError::invalid_field("settings.sframe_cipher", message));
+        }
+        Ok(change)
     }
 }
 

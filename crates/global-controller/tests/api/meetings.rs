@@ -80,10 +80,6 @@ async fn a_wrong_field_is_named_and_explained() {
             json!({"settings": {"recording_enabled": true}}),
             "settings.recording_enabled",
         ),
-        (
-            json!({"settings": {"enable_e2e_encryption": true}}),
-            "settings.enable_e2e_encryption",
-        ),
     ] {
         let answer = fixture.post("/api/v1/meetings", None, body.clone()).await;
         assert_eq!(
@@ -98,10 +94,46 @@ async fn a_wrong_field_is_named_and_explained() {
         json!([]),
         json!({"max_participants": "many"}),
         json!({"max_participants": -1}),
+        json!({"settings": {"sframe_cipher": "rot13"}}),
     ] {
         let answer = fixture.post("/api/v1/meetings", None, body).await;
         assert_eq!((answer.status, answer.code()), (400, "INVALID_REQUEST"));
     }
+}
+
+#[tokio::test]
+async fn encryption_is_chosen_when_a_meeting_is_made_and_never_changes() {
+    let fixture = Fixture::new(Config::default()).await;
+    let wish = json!({
+        "settings": {"enable_e2e_encryption": true, "sframe_cipher": "aes-256-gcm"},
+    });
+    let made = fixture.post("/api/v1/meetings", None, wish).await;
+    assert_eq!(made.status, 201);
+    assert_eq!(made.body["settings"]["enable_e2e_encryption"], true);
+    assert_eq!(made.body["settings"]["sframe_cipher"], "aes-256-gcm");
+    let (id, host) = (made.text("meeting_id"), made.text("host_token"));
+    let path = format!("/api/v1/meetings/{id}");
+    for (change, field) in [
+        (
+            json!({"settings": {"enable_e2e_encryption": false}}),
+            "settings.enable_e2e_encryption",
+        ),
+        (
+            json!({"settings": {"sframe_cipher": "aes-128-gcm"}}),
+            "settings.sframe_cipher",
+        ),
+    ] {
+        let answer = fixture
+            .send(Method::PATCH, &path, Some(&host), change)
+            .await;
+        assert_eq!((answer.status, answer.code()), (400, "INVALID_REQUEST"));
+        assert_eq!(answer.body["error"]["details"]["field"], field);
+    }
+    // Saying what is so already is no change.
+    let same = json!({"display_name": "x", "settings": {"enable_e2e_encryption": true}});
+    let answer = fixture.send(Method::PATCH, &path, Some(&host), same).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.body["settings"]["enable_e2e_encryption"], true);
 }
 
 #[tokio::test]

@@ -4,10 +4,15 @@ mod commands;
 mod outbox;
 mod task;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use dt_ids::{HandlerId, MeetingCode, MeetingId, ParticipantId};
-use dt_meeting_core::{Join, JoinError, Meeting, Resume, SessionId, Settings};
+use dt_meeting_core::{
+    Join, JoinError, KeeperFactory, Meeting, Resume, SessionId, Settings, SettingsError,
+};
 use dt_store::Lease;
 use dt_wire::{
     internal::{Generation, handler_event},
@@ -48,13 +53,20 @@ pub(crate) enum Command {
     /// A media handler tells something.
     Handler(HandlerId, handler_event::Event),
     /// It is about to be joined; its settings may have changed.
-    Assigned(Settings, oneshot::Sender<()>),
-    Settings(Settings),
+    Assigned(Settings, Keepers, oneshot::Sender<()>),
+    Settings(
+        Settings,
+        Keepers,
+        oneshot::Sender<Result<(), SettingsError>>,
+    ),
     /// The lease was lost and claimed again.
     Lease(u64),
     Fenced,
     End(oneshot::Sender<()>),
 }
+
+/// What keeps MLS groups, where the settings say that they are encrypted.
+pub(crate) type Keepers = Option<Arc<dyn KeeperFactory>>;
 
 /// How somebody comes in.
 pub(crate) enum Way {
@@ -66,12 +78,22 @@ pub(crate) enum Way {
 #[derive(Clone)]
 pub(crate) struct Handle {
     meeting: MeetingId,
+    /// It was given what keeps groups.
+    encrypted: Arc<AtomicBool>,
     inbox: mpsc::Sender<Command>,
 }
 
 impl Handle {
     pub(crate) fn meeting(&self) -> MeetingId {
         self.meeting
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.encrypted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_encrypted(&self) {
+        self.encrypted.store(true, Ordering::Relaxed);
     }
 
     /// Waits while the meeting is busy; false when it is over.
@@ -97,6 +119,7 @@ pub(crate) fn start(
     let (sender, inbox) = mpsc::channel(inner.config.inbox_messages_max);
     let handle = Handle {
         meeting,
+        encrypted: Arc::new(AtomicBool::new(core.is_encrypted())),
         inbox: sender,
     };
     let (live, watcher) = watch::channel(Live::Running(0));

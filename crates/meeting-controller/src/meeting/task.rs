@@ -163,15 +163,24 @@ impl Task {
             }
             Command::Applied(generation) => core.handle_applied(generation, now),
             Command::Handler(handler, event) => handler_event(core, handler, event, now),
-            Command::Assigned(settings, reply) => {
-                core.handle_settings(settings);
+            Command::Assigned(settings, keepers, reply) => {
                 core.handle_assigned(now);
                 let _ = reply.send(());
-                return;
+                match core.handle_settings(settings, keepers, now) {
+                    Ok(effects) => effects,
+                    Err(error) => {
+                        tracing::warn!(meeting_id = %self.meeting, %error, "settings are not taken");
+                        return;
+                    }
+                }
             }
-            Command::Settings(settings) => {
-                core.handle_settings(settings);
-                return;
+            Command::Settings(settings, keepers, reply) => {
+                let (done, effects) = match core.handle_settings(settings, keepers, now) {
+                    Ok(effects) => (Ok(()), effects),
+                    Err(error) => (Err(error), Vec::new()),
+                };
+                let _ = reply.send(done);
+                effects
             }
             Command::Lease(lease) => {
                 core.handle_lease(lease);

@@ -1,11 +1,11 @@
 //! Letting a client in: the checks before a meeting is asked.
 
 use dt_ids::{MeetingCode, MeetingId};
-use dt_meeting_core::{Credential, Join, JoinError, Rejection, Resume, resume_hash};
+use dt_meeting_core::{Credential, Join, JoinError, Offer, Rejection, Resume, resume_hash};
 use dt_token::{JoinClaims, TokenError};
 use dt_wire::{
     CloseCode,
-    v1::{ErrorCode, ErrorMessage, JoinRequest},
+    v1::{E2eeOffer, ErrorCode, ErrorMessage, JoinRequest},
 };
 use tokio::sync::oneshot;
 
@@ -122,6 +122,7 @@ pub(super) async fn join(
 async fn check(context: &Context, request: JoinRequest) -> Result<(MeetingId, Way), Refused> {
     let named = named(context, &request.meeting_id)?;
     let wish = request.capabilities.as_ref().map(|c| c.max_video_streams);
+    let e2ee = request.e2ee.map(offer).transpose()?;
     if !request.resume_token.is_empty() {
         if request.resume_token.len() != RESUME_TOKEN_BYTES {
             return Err(Refused::Invalid("resume_token must have 32 bytes"));
@@ -133,6 +134,7 @@ async fn check(context: &Context, request: JoinRequest) -> Result<(MeetingId, Wa
             hash: resume_hash(&request.resume_token),
             kept_streams: request.kept_stream_ids,
             max_video_streams: wish,
+            e2ee,
         };
         return Ok((named.ok_or(Refused::NotHere)?, Way::Resume(resume)));
     }
@@ -157,8 +159,18 @@ async fn check(context: &Context, request: JoinRequest) -> Result<(MeetingId, Wa
         credential: Credential::of(&request.join_token),
         name: request.participant_name,
         max_video_streams: wish.unwrap_or(0),
+        e2ee,
     };
     Ok((claims.meeting_id, Way::Join(join)))
+}
+
+fn offer(offer: E2eeOffer) -> Result<Offer, Refused> {
+    if offer.version != 1 {
+        return Err(Refused::Invalid("e2ee.version must be 1"));
+    }
+    Ok(Offer {
+        position: offer.position.map(Into::into),
+    })
 }
 
 /// The meeting that the text names, by UUID or by code; `None` for a code that

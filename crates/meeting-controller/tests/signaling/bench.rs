@@ -12,6 +12,7 @@ use dt_ids::{ControllerId, HandlerId, MeetingCode, MeetingId, StreamId};
 use dt_rpc::{
     HandlerDirectory, MediaHandler, MeetingController as _, Registry, RpcError, RpcResult,
 };
+use dt_service::master_key::MasterKey;
 use dt_store::{Clock, MemoryState};
 use dt_token::{JoinClaims, Role, Signer, SigningKey, StaticJwks, TokenId, UnixTime, Verifier};
 use dt_transport::{
@@ -228,44 +229,89 @@ pub(crate) struct Bench {
     pub(crate) state: Arc<MemoryState>,
     pub(crate) meeting: MeetingId,
     pub(crate) code: MeetingCode,
+    pub(crate) encrypted: bool,
     signer: Signer,
+    verifier: Arc<Verifier>,
+    master_key: MasterKey,
+}
+
+async fn start(
+    master_key: &MasterKey,
+    registry: &Arc<Register>,
+    handler: &Arc<Recorder>,
+    state: &Arc<MemoryState>,
+    verifier: &Arc<Verifier>,
+    change: impl FnOnce(&mut Config),
+) -> Arc<MeetingController> {
+    let endpoint = Endpoint {
+        url: "https://*:8443/mc".into(),
+        ..Endpoint::default()
+    };
+    let mut config = Config::new(ControllerId::random(), endpoint);
+    config.master_key = Some(master_key.clone());
+    change(&mut config);
+    let dependencies = Dependencies {
+        registry: Arc::clone(registry) as Arc<dyn Registry>,
+        handlers: Arc::new(Directory(Arc::clone(handler))),
+        state: Arc::clone(state) as Arc<dyn dt_store::StateStore>,
+        verifier: Arc::clone(verifier),
+    };
+    MeetingController::start(config, dependencies).await
 }
 
 impl Bench {
     /// A controller with one meeting of so many seats.
     pub(crate) async fn with(participants_max: u32, change: impl FnOnce(&mut Config)) -> Self {
+        let bench = Self::without_meeting(change).await;
+        bench.assign(participants_max).await.unwrap();
+        bench
+    }
+
+    /// A controller with one end-to-end encrypted meeting.
+    pub(crate) async fn encrypted() -> Self {
+        let mut bench = Self::without_meeting(|_| {}).await;
+        bench.encrypted = true;
+        bench.assign(600).await.unwrap();
+        bench
+    }
+
+    /// The controller stops, and another one on the same store takes its
+    /// meeting.
+    pub(crate) async fn succeed(&mut self) {
+        self.controller.shutdown().await;
+        self.controller = start(
+            &self.master_key,
+            &self.registry,
+            &self.handler,
+            &self.state,
+            &self.verifier,
+            |_| {},
+        )
+        .await;
+        self.assign(600).await.unwrap();
+    }
+
+    async fn without_meeting(change: impl FnOnce(&mut Config)) -> Self {
         let handler = Arc::new(Recorder::new());
         let registry = Arc::new(Register::default());
         let state = Arc::new(MemoryState::with_clock(Arc::new(Virtual(Instant::now()))));
         let key = SigningKey::random();
         let keys = StaticJwks([key.public()].into_iter().collect());
-        let endpoint = Endpoint {
-            url: "https://*:8443/mc".into(),
-            ..Endpoint::default()
-        };
-        let mut config = Config::new(ControllerId::random(), endpoint);
-        change(&mut config);
-        let controller = MeetingController::start(
-            config,
-            Dependencies {
-                registry: Arc::clone(&registry) as Arc<dyn Registry>,
-                handlers: Arc::new(Directory(Arc::clone(&handler))),
-                state: Arc::clone(&state) as Arc<dyn dt_store::StateStore>,
-                verifier: Arc::new(Verifier::new("darktower", Arc::new(keys))),
-            },
-        )
-        .await;
-        let bench = Self {
+        let verifier = Arc::new(Verifier::new("darktower", Arc::new(keys)));
+        let master_key = MasterKey::random();
+        let controller = start(&master_key, &registry, &handler, &state, &verifier, change).await;
+        Self {
             controller,
             handler,
             registry,
             state,
             meeting: MeetingId::random(),
             code: MeetingCode::random(),
+            encrypted: false,
             signer: Signer::new("darktower", key),
-        };
-        bench.assign(participants_max).await.unwrap();
-        bench
+            verifier,
+            master_key,
+        }
     }
 
     pub(crate) async fn new() -> Self {
@@ -277,6 +323,7 @@ impl Bench {
             display_name: "Standup".into(),
             max_participants,
             meeting_code: self.code.to_string(),
+            enable_e2e_encryption: self.encrypted,
             ..MeetingConfig::default()
         }
     }

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod encryption;
 mod hostile;
 mod joining;
 mod lifetime;

@@ -10,6 +10,7 @@
 // Helpers of tests panic as tests do.
 #![allow(clippy::unwrap_used)]
 
+mod encryption;
 mod messages;
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
@@ -115,6 +116,8 @@ fn built() -> Vec<Vector> {
         messages::from_clients(),
         messages::from_servers(),
         messages::of_media_sessions(),
+        encryption::from_clients(),
+        encryption::from_servers(),
     ]
     .concat()
 }

@@ -19,19 +19,19 @@ use prost::Message as _;
 /// Name, message type, bytes.
 pub(crate) type Vector = (String, &'static str, Vec<u8>);
 
-const MEETING: &str = "11111111-1111-4111-8111-111111111111";
-const ANA: &str = "22222222-2222-4222-8222-222222222222";
+pub(crate) const MEETING: &str = "11111111-1111-4111-8111-111111111111";
+pub(crate) const ANA: &str = "22222222-2222-4222-8222-222222222222";
 const BEN: &str = "33333333-3333-4333-8333-333333333333";
 pub(crate) const CAMERA: &str = "44444444-4444-4444-8444-444444444444";
 const MICROPHONE: &str = "55555555-5555-4555-8555-555555555555";
 const HANDLER: &str = "66666666-6666-4666-8666-666666666666";
 
-fn client(name: &'static str, request_id: u64, body: C) -> Vector {
+pub(crate) fn client(name: &'static str, request_id: u64, body: C) -> Vector {
     let bytes = ClientMessage::new(request_id, body).encode_to_vec();
     (format!("client_{name}"), "ClientMessage", bytes)
 }
 
-fn server(name: &'static str, request_id: u64, body: S) -> Vector {
+pub(crate) fn server(name: &'static str, request_id: u64, body: S) -> Vector {
     let bytes = ServerMessage::new(request_id, body).encode_to_vec();
     (format!("server_{name}"), "ServerMessage", bytes)
 }

@@ -91,7 +91,8 @@ impl World {
     fn settings(&mut self) -> Option<UserId> {
         let mut settings = self.meeting.config.settings.clone();
         settings.participants_max = self.rng.random_range(1..=super::PEOPLE);
-        self.meeting.handle_settings(settings);
+        let effects = self.meeting.handle_settings(settings, None, self.now);
+        self.apply(effects.expect("the encryption stays as it is"));
         None
     }
 
@@ -136,6 +137,7 @@ impl World {
             credential: self.credential(client),
             name: format!(" {} ", self.clients[client].name),
             max_video_streams: self.rng.random_range(0..=4),
+            e2ee: None,
         };
         self.connect(client, session);
         let request_id = self.clients[client].request(OnAck::Nothing);
@@ -173,6 +175,7 @@ impl World {
                 hash: resume_hash(&old),
                 kept_streams: vec![],
                 max_video_streams: None,
+                e2ee: None,
             };
             let refused = self
                 .meeting
@@ -194,6 +197,7 @@ impl World {
             hash,
             kept_streams: kept.clone(),
             max_video_streams: None,
+            e2ee: None,
         };
         let old = self.clients[client].session;
         self.connect(client, session);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use dt_wire::v1::{
-    JoinResponse, MediaStream, Participant, ParticipantUpdated, SendDirective, ServerMessage,
-    StreamAssignments, server_message::Body,
+    JoinResponse, MediaStream, MeetingInfo, Participant, ParticipantUpdated, SendDirective,
+    ServerMessage, StreamAssignments, server_message::Body,
 };
 use rand::{RngExt as _, rngs::StdRng};
 
@@ -26,6 +26,7 @@ pub(super) struct View {
     pub(super) assignments: StreamAssignments,
     pub(super) directive: SendDirective,
     pub(super) speakers: Vec<String>,
+    pub(super) meeting: MeetingInfo,
 }
 
 #[derive(Debug)]
@@ -141,6 +142,7 @@ impl Client {
                 .into_iter()
                 .map(|p| (p.participant_id.clone(), p))
                 .collect(),
+            meeting: response.meeting.expect("it says what it is"),
             directive: response.send_directive.expect("it says what to send"),
             ..View::default()
         });
@@ -194,6 +196,7 @@ impl View {
             }
             Body::SubscriptionAck(_) | Body::MediaToken(_) | Body::StreamQualityUpdate(_) => {}
             Body::JoinResponse(_) | Body::Error(_) => unreachable!("taken before"),
+            Body::MeetingUpdated(updated) => self.meeting = updated.meeting.expect("what is new"),
             Body::Mls(_) | Body::E2eeEntry(_) => panic!("this meeting is not encrypted"),
         }
     }

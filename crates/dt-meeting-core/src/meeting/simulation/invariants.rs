@@ -198,6 +198,7 @@ impl World {
             .collect();
         assert_eq!(view.others, others, "everybody sees the same roster");
         assert_eq!(view.assignments, self.meeting.assignments(user));
+        assert_eq!(view.meeting, self.meeting.info());
         assert_eq!(view.directive, self.meeting.directive(user));
         let told = self.meeting.speakers_message(self.meeting.speakers.told());
         assert_eq!(view.speakers, told.participant_ids);

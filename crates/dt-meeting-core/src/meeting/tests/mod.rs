@@ -45,9 +45,10 @@ impl Room {
             settings: Settings {
                 display_name: "room".into(),
                 participants_max,
-                enable_e2e_encryption: false,
+                encryption: None,
                 hide_audio_levels: false,
             },
+            keepers: None,
             limits: Limits::default(),
         };
         Self {
@@ -104,6 +105,7 @@ impl Room {
             credential: Credential::of(&number.to_string()),
             name: format!("person {number}"),
             max_video_streams,
+            e2ee: None,
         };
         let session = SessionId(number);
         let effects = self

@@ -1,7 +1,7 @@
-//! The master key, and sealing of signing keys under it.
+//! The master key of a deployment, and sealing of other keys under it.
 //!
 //! It comes from the environment, or from a file that only its owner may read.
-//! It is never in the database: who has the database alone has no key.
+//! It is never in a store: who has the store alone has no key.
 
 use std::{fmt, io, path::Path};
 
@@ -10,8 +10,6 @@ use aes_gcm::{
     aead::{Aead as _, Payload},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use dt_store::SealedKey;
-use dt_token::{Kid, SigningKey};
 use rand::RngExt as _;
 use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
 
@@ -47,14 +45,14 @@ pub enum MasterKeyError {
     },
 }
 
-/// Why a sealed key could not be opened.
+/// Why what is sealed could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a signing key in the database can't be opened: this is not the master key it was sealed under, or it was changed"
+    "a stored key can't be opened: this is not the master key it was sealed under, or it was changed"
 )]
 pub struct SealError;
 
-/// 256 bits that seal signing keys.
+/// 256 bits that seal keys.
 #[derive(Clone)]
 pub struct MasterKey([u8; 32]);
 
@@ -149,45 +147,43 @@ impl MasterKey {
         Aes256Gcm::new(&self.0.into())
     }
 
-    /// Encrypts a signing key. Its name is authenticated with it, so that a
-    /// sealed key can't be moved to another row.
-    pub(crate) fn seal(&self, key: &SigningKey) -> SealedKey {
+    /// Encrypts a secret with AES-256-GCM. Its label is authenticated with it, so
+    /// that what is sealed can't be moved to another place; no two secrets of a
+    /// deployment have the same label.
+    ///
+    /// # Panics
+    /// Never: AES-GCM takes 64 GiB.
+    #[must_use]
+    pub fn seal(&self, secret: &[u8], label: &str) -> Vec<u8> {
         let nonce: [u8; NONCE_BYTES] = rand::rng().random();
-        let kid = key.public().kid();
-        let seed = key.to_seed();
         let payload = Payload {
-            msg: &seed[..],
-            aad: kid.as_str().as_bytes(),
+            msg: secret,
+            aad: label.as_bytes(),
         };
         let sealed = self
             .cipher()
             .encrypt(&Nonce::from(nonce), payload)
-            .expect("32 bytes are within what AES-GCM takes");
-        SealedKey([&[SEAL_VERSION][..], &nonce, &sealed].concat())
+            .expect("a secret is within what AES-GCM takes");
+        [&[SEAL_VERSION][..], &nonce, &sealed].concat()
     }
 
-    /// Opens what [`seal`](Self::seal) made for the key of this name.
-    pub(crate) fn open(&self, sealed: &SealedKey, kid: &Kid) -> Result<SigningKey, SealError> {
-        let (&SEAL_VERSION, rest) = sealed.0.split_first().ok_or(SealError)? else {
+    /// Opens what [`seal`](Self::seal) made under this label.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn open(&self, sealed: &[u8], label: &str) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let (&SEAL_VERSION, rest) = sealed.split_first().ok_or(SealError)? else {
             return Err(SealError);
         };
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(SealError)?;
         let payload = Payload {
             msg: sealed,
-            aad: kid.as_str().as_bytes(),
+            aad: label.as_bytes(),
         };
-        let seed = self
-            .cipher()
+        self.cipher()
             .decrypt(&Nonce::from(*nonce), payload)
-            .map_err(|_| SealError)?;
-        let seed = Zeroizing::new(seed);
-        let seed = <&[u8; 32]>::try_from(seed.as_slice()).map_err(|_| SealError)?;
-        let key = SigningKey::from_seed(seed);
-        if key.public().kid() == *kid {
-            Ok(key)
-        } else {
-            Err(SealError)
-        }
+            .map(Zeroizing::new)
+            .map_err(|_| SealError)
     }
 }
 
@@ -221,39 +217,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sealed_key_opens_only_under_its_master_key_and_name() {
-        let (master, key) = (MasterKey::random(), SigningKey::random());
-        let kid = key.public().kid();
-        let sealed = master.seal(&key);
-        assert_eq!(master.open(&sealed, &kid).unwrap().public(), key.public());
-        assert_eq!(
-            MasterKey::random().open(&sealed, &kid).unwrap_err(),
-            SealError
-        );
-        let other = SigningKey::random().public().kid();
-        assert_eq!(master.open(&sealed, &other).unwrap_err(), SealError);
-        assert!(
-            !sealed
-                .0
-                .windows(8)
-                .any(|part| key.to_seed().windows(8).any(|s| s == part))
-        );
+    fn a_sealed_secret_opens_only_under_its_master_key_and_label() {
+        let (master, secret) = (MasterKey::random(), [7; 32]);
+        let sealed = master.seal(&secret, "a");
+        assert_eq!(master.open(&sealed, "a").unwrap()[..], secret);
+        let other = MasterKey::random();
+        assert_eq!(other.open(&sealed, "a").unwrap_err(), SealError);
+        assert_eq!(master.open(&sealed, "b").unwrap_err(), SealError);
+        assert!(!sealed.windows(8).any(|part| part == [7; 8]));
     }
 
     #[test]
-    fn a_changed_or_cut_sealed_key_is_refused() {
-        let (master, key) = (MasterKey::random(), SigningKey::random());
-        let kid = key.public().kid();
-        let sealed = master.seal(&key);
-        for place in 0..sealed.0.len() {
+    fn a_changed_or_cut_sealed_secret_is_refused() {
+        let master = MasterKey::random();
+        let sealed = master.seal(&[7; 32], "a");
+        for place in 0..sealed.len() {
             let mut changed = sealed.clone();
-            changed.0[place] ^= 1;
-            assert!(master.open(&changed, &kid).is_err());
-            assert!(
-                master
-                    .open(&SealedKey(sealed.0[..place].to_vec()), &kid)
-                    .is_err()
-            );
+            changed[place] ^= 1;
+            assert!(master.open(&changed, "a").is_err());
+            assert!(master.open(&sealed[..place], "a").is_err());
         }
     }
 
