@@ -14,7 +14,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use dt_client::{
-    Api, End, Event, JoinOptions, Joined, Layout, Meeting, MeetingLink, Publication, ReceivedFrame,
+    Api, EncryptionMode, End, Event, JoinOptions, Joined, Layout, Meeting, MeetingLink,
+    Publication, ReceivedFrame,
 };
 use tokio::{
     sync::{broadcast, mpsc},
@@ -37,8 +38,12 @@ Examples:
   darktower bot --join LINK --name Robot --publish audio,video --duration 1m --json
   darktower bot --join LINK --layout grid:2x2 --duration 30s
 
+A meeting that is end-to-end encrypted is joined encrypted; with --no-e2ee it is
+not joined.
+
 Exit status: 0 done, 1 its own checks failed (media that others published did
-not arrive, was lost or corrupt, or the session was lost), 2 wrong usage.")]
+not arrive, was lost, corrupt or could not be decrypted, or the session was
+lost), 2 wrong usage.")]
 pub(crate) struct BotArgs {
     /// The meeting's link
     #[arg(long, value_name = "LINK")]
@@ -136,17 +141,11 @@ pub(crate) async fn run(args: BotArgs) -> anyhow::Result<ExitCode> {
         .guest_access(args.join.key())
         .await
         .context("cannot get into the meeting")?;
-    if access.settings.enable_e2e_encryption {
-        bail!(
-            "the meeting is end-to-end encrypted, which this bot {}",
-            if args.no_e2ee {
-                "was told not to use"
-            } else {
-                "cannot take part in"
-            }
-        );
+    if args.no_e2ee && access.settings.enable_e2e_encryption {
+        bail!("the meeting is end-to-end encrypted; leave --no-e2ee out to join it");
     }
     let mut options = JoinOptions::named(&args.name);
+    options.encryption = encryption(args.no_e2ee);
     options.layout = Some(Layout::grid(args.layout.rows, args.layout.columns));
     for kind in &args.publish {
         options = options.publishing(clips.publication(*kind));
@@ -198,6 +197,15 @@ pub(crate) async fn run(args: BotArgs) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What the flag asks of a join.
+pub(crate) fn encryption(no_e2ee: bool) -> EncryptionMode {
+    if no_e2ee {
+        EncryptionMode::Never
+    } else {
+        EncryptionMode::Allowed
+    }
 }
 
 /// A bot in its seat.

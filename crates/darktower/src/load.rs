@@ -29,12 +29,14 @@ Examples:
   darktower load --api http://127.0.0.1:8080/api/v1 --subscribers 50 --duration 20s
   darktower load --api URL --rooms 5 --publishers 2 --subscribers 10 --carrier datagram --json
 
-All participants join first; then the publishers send for the given time.
+All participants join first; then the publishers send for the given time. Meetings
+are end-to-end encrypted unless --no-e2ee is given: publishers seal, subscribers
+open, and latency includes both.
 join_ms and first_media_ms are 95th percentiles over the participants, the
 latter counted from the moment at which sending begins.
 
-Exit status: 0 done, 1 frames were lost or corrupt or somebody could not join,
-2 wrong usage.")]
+Exit status: 0 done, 1 frames were lost, corrupt or not decrypted or somebody
+could not join, 2 wrong usage.")]
 pub(crate) struct LoadArgs {
     /// The API's URL, ending in /api/v1
     #[arg(long, value_name = "URL", value_parser = api_url)]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use dt_client::{Api, NewMeeting, NewSettings};
+use dt_client::{Api, MeetingAccess, NewMeeting, NewSettings};
 
 /// Create a meeting and print its link
 #[derive(Debug, clap::Args)]
@@ -36,11 +36,20 @@ pub(crate) fn api_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// What the flag asks of the server.
-pub(crate) fn settings(no_e2ee: bool) -> Option<NewSettings> {
-    no_e2ee.then_some(NewSettings {
-        enable_e2e_encryption: Some(false),
-    })
+/// What the flag asks of the server, whatever its default is.
+pub(crate) fn settings(no_e2ee: bool) -> NewSettings {
+    NewSettings {
+        enable_e2e_encryption: Some(!no_e2ee),
+    }
+}
+
+/// Checks that the server made what it was asked for.
+pub(crate) fn check(access: &MeetingAccess, no_e2ee: bool) -> anyhow::Result<()> {
+    match (no_e2ee, access.settings.enable_e2e_encryption) {
+        (true, true) => bail!("the server insists on end-to-end encryption"),
+        (false, false) => bail!("the server made a meeting without end-to-end encryption"),
+        _ => Ok(()),
+    }
 }
 
 /// Makes the meeting.
@@ -50,16 +59,14 @@ pub(crate) fn settings(no_e2ee: bool) -> Option<NewSettings> {
 pub(crate) async fn run(args: MeetingLinkArgs) -> anyhow::Result<ExitCode> {
     let meeting = NewMeeting {
         display_name: args.name,
-        settings: settings(args.no_e2ee),
+        settings: Some(settings(args.no_e2ee)),
         ..NewMeeting::default()
     };
     let access = Api::new(&args.api)?
         .create_meeting(&meeting)
         .await
         .context("cannot create the meeting")?;
-    if args.no_e2ee && access.settings.enable_e2e_encryption {
-        bail!("the server insists on end-to-end encryption");
-    }
+    check(&access, args.no_e2ee)?;
     println!("{}", access.meeting_url);
     Ok(ExitCode::SUCCESS)
 }

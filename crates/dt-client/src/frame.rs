@@ -78,7 +78,7 @@ pub struct ReceivedFrame {
     pub frame_type: FrameType,
     /// Microseconds since the Unix epoch at capture, by the sender's clock.
     pub timestamp_us: u64,
-    /// Microseconds since the Unix epoch when it was whole here.
+    /// Microseconds since the Unix epoch when it was whole here, and opened.
     pub received_us: u64,
     /// 0 is the base layer.
     pub temporal_layer: u8,
@@ -121,4 +121,11 @@ pub struct ReceiveStats {
     pub overflowed: u64,
     /// Key frames asked for.
     pub key_frame_requests: u64,
+    /// Frames of an encrypted meeting that could not be opened: forged, replayed,
+    /// cut off, of somebody else's stream, or their keys did not come in time.
+    pub decrypt_failures: u64,
+    /// Those among them that a member sealed whose stream it is not.
+    pub reattributed: u64,
+    /// Frames that were sealed before this client had keys. No failures.
+    pub before_joining: u64,
 }

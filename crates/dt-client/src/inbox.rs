@@ -1,5 +1,6 @@
 //! What becomes of media that arrives: slots are looked up, fragments put
-//! together, second copies dropped, missing base-layer frames noticed.
+//! together, second copies dropped, frames of an encrypted meeting opened,
+//! missing base-layer frames noticed.
 //!
 //! Sans-IO: the tasks of all media sessions push into one inbox under a lock,
 //! and take frames and key-frame requests out. Everything a peer can grow is
@@ -15,12 +16,13 @@ use dt_frame::{
     BaseLayer, Continuity, DatagramHeader, Deduplicator, FrameHeader, FrameId, FrameType, Limits,
     Reassembler, StreamHeader,
 };
-use dt_ids::{Encoding, StreamId};
+use dt_ids::{Encoding, ParticipantId, StreamId};
 use dt_wire::v1::StreamAssignments;
 
 use crate::{
     Carrier, ReceiveStats, ReceivedFrame,
     assignments::{Assigned, Assignments, Place},
+    encryption::{Failure, Keys, Opening, Seal, Verdict},
     frame::now_us,
 };
 
@@ -32,6 +34,12 @@ const HELD_DATAGRAMS_MAX: usize = 256;
 const ENCODINGS_MAX: usize = 1024;
 /// Frames of an encoding that are remembered to tell second copies.
 const REMEMBERED_FRAMES: usize = 256;
+/// How long a sealed frame waits for its epoch.
+const SEALED_MAX: Duration = Duration::from_millis(500);
+/// Sealed frames of one stream that wait; the oldest are dropped above it.
+const SEALED_FRAMES_MAX: usize = 64;
+/// Streams whose frames wait; frames of further ones are dropped.
+const SEALED_STREAMS_MAX: usize = 256;
 /// A key frame of one encoding is asked for at most once in so long.
 const KEY_FRAME_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -52,8 +60,21 @@ struct Track {
     used: u64,
 }
 
+/// A frame that is whole and was not opened yet.
+#[derive(Debug)]
+struct Sealed {
+    since: Instant,
+    frame: ReceivedFrame,
+    extension: dt_frame::Extension,
+    discardable: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Inbox {
+    /// In encrypted meetings, where nothing passes that was not opened.
+    opening: Option<Opening>,
+    /// What waits for keys, in the order in which it came.
+    sealed: HashMap<StreamId, VecDeque<Sealed>>,
     assignments: Assignments,
     held: VecDeque<(Instant, DatagramHeader, Bytes)>,
     tracks: HashMap<(StreamId, Encoding), Track>,
@@ -65,6 +86,8 @@ pub(crate) struct Inbox {
 impl Default for Inbox {
     fn default() -> Self {
         Self {
+            opening: None,
+            sealed: HashMap::new(),
             assignments: Assignments::default(),
             held: VecDeque::new(),
             tracks: HashMap::new(),
@@ -193,7 +216,8 @@ impl Inbox {
             span: assigned.since,
             payload: whole.payload,
         };
-        self.deliver(frame, &whole.extension, now, output);
+        let (extension, discardable) = (whole.extension, whole.discardable);
+        self.sort_out(frame, extension, discardable, now, output);
     }
 
     /// Takes a frame of the stream carrier.
@@ -225,11 +249,160 @@ impl Inbox {
             span: assigned.map_or(0, |assigned| assigned.since),
             payload,
         };
-        self.deliver(frame, &header.extension, now, &mut output);
+        let discardable = header.flags.discardable;
+        self.sort_out(frame, header.extension, discardable, now, &mut output);
         output
     }
 
-    /// The common end of both ways.
+    /// Where both ways meet: drops second copies, opens what is sealed.
+    fn sort_out(
+        &mut self,
+        frame: ReceivedFrame,
+        extension: dt_frame::Extension,
+        discardable: bool,
+        now: Instant,
+        output: &mut Output,
+    ) {
+        self.expire_sealed(now);
+        if !self.dedup.is_new(id_of(&frame)) {
+            self.stats.duplicates += 1;
+            return;
+        }
+        if self.opening.is_none() {
+            self.deliver(frame, &extension, now, output);
+            return;
+        }
+        let sealed = Sealed {
+            since: now,
+            frame,
+            extension,
+            discardable,
+        };
+        self.open(sealed, now, output);
+    }
+
+    fn open(&mut self, sealed: Sealed, now: Instant, output: &mut Output) {
+        let Some(opening) = &mut self.opening else {
+            return;
+        };
+        let seal = Seal {
+            stream_id: sealed.frame.stream_id,
+            frame_type: sealed.frame.frame_type,
+            extension: sealed.extension,
+            timestamp_us: sealed.frame.timestamp_us,
+            discardable: sealed.discardable,
+        };
+        match opening.open(&seal, &sealed.frame.payload, now) {
+            Verdict::Opened(payload) => {
+                let frame = ReceivedFrame {
+                    payload,
+                    received_us: now_us(),
+                    ..sealed.frame
+                };
+                self.deliver(frame, &sealed.extension, now, output);
+            }
+            Verdict::Early => self.hold(sealed),
+            Verdict::BeforeUs => {
+                self.stats.before_joining += 1;
+                self.dedup.retract(id_of(&sealed.frame));
+            }
+            Verdict::Failed(failure) => {
+                self.stats.decrypt_failures += 1;
+                self.stats.reattributed += u64::from(failure == Failure::Reattributed);
+                // The real one may still come, over another path.
+                self.dedup.retract(id_of(&sealed.frame));
+                if sealed.frame.frame_type != FrameType::Audio {
+                    let key = (sealed.frame.stream_id, sealed.frame.encoding);
+                    self.ask_for_key_frame(key, now, output);
+                }
+            }
+        }
+    }
+
+    /// Keeps a frame until its epoch begins.
+    fn hold(&mut self, sealed: Sealed) {
+        let stream = sealed.frame.stream_id;
+        if !self.sealed.contains_key(&stream) && self.sealed.len() >= SEALED_STREAMS_MAX {
+            self.give_up(1);
+            return;
+        }
+        let waiting = self.sealed.entry(stream).or_default();
+        waiting.push_back(sealed);
+        if waiting.len() > SEALED_FRAMES_MAX {
+            if let Some(oldest) = waiting.pop_front() {
+                self.dedup.retract(id_of(&oldest.frame));
+            }
+            self.give_up(1);
+        }
+    }
+
+    /// Frames that waited in vain. Before this client came in they were not for
+    /// it.
+    fn give_up(&mut self, frames: usize) {
+        match &self.opening {
+            Some(opening) if opening.has_keys() => self.stats.decrypt_failures += frames as u64,
+            _ => self.stats.before_joining += frames as u64,
+        }
+    }
+
+    fn expire_sealed(&mut self, now: Instant) {
+        let mut expired = 0;
+        let dedup = &mut self.dedup;
+        self.sealed.retain(|_, waiting| {
+            waiting.retain(|sealed| {
+                let keep = now.saturating_duration_since(sealed.since) <= SEALED_MAX;
+                if !keep {
+                    expired += 1;
+                    dedup.retract(id_of(&sealed.frame));
+                }
+                keep
+            });
+            !waiting.is_empty()
+        });
+        self.give_up(expired);
+    }
+
+    /// From here on nothing passes that was not opened. Whose the streams are is
+    /// told next.
+    pub(crate) fn encrypt(&mut self, now: Instant) {
+        self.opening
+            .get_or_insert_with(|| Opening::new(now))
+            .forget_owners();
+    }
+
+    /// An epoch begins: what waited for it is opened.
+    pub(crate) fn set_epoch(&mut self, keys: &Keys, now: Instant) -> Output {
+        self.expire_sealed(now);
+        if let Some(opening) = &mut self.opening {
+            opening.set_epoch(keys, now);
+        }
+        self.try_sealed(now)
+    }
+
+    /// Says whose a stream is.
+    pub(crate) fn set_owner(
+        &mut self,
+        stream: StreamId,
+        owner: ParticipantId,
+        now: Instant,
+    ) -> Output {
+        let Some(opening) = &mut self.opening else {
+            return Output::default();
+        };
+        opening.set_owner(stream, owner);
+        self.expire_sealed(now);
+        self.try_sealed(now)
+    }
+
+    fn try_sealed(&mut self, now: Instant) -> Output {
+        let mut output = Output::default();
+        for sealed in std::mem::take(&mut self.sealed).into_values().flatten() {
+            self.open(sealed, now, &mut output);
+        }
+        output
+    }
+
+    /// The common end of all ways.
     fn deliver(
         &mut self,
         mut frame: ReceivedFrame,
@@ -237,15 +410,6 @@ impl Inbox {
         now: Instant,
         output: &mut Output,
     ) {
-        let id = FrameId {
-            stream_id: frame.stream_id,
-            encoding: frame.encoding,
-            timestamp_us: frame.timestamp_us,
-        };
-        if !self.dedup.is_new(id) {
-            self.stats.duplicates += 1;
-            return;
-        }
         let key = (frame.stream_id, frame.encoding);
         let track = self.track(key);
         if frame.frame_type != FrameType::Audio {
@@ -255,17 +419,24 @@ impl Inbox {
             frame.continuity,
             Continuity::Missing(_) | Continuity::Broken
         );
-        let asked_lately = track
-            .asked_at
-            .is_some_and(|at| now.saturating_duration_since(at) < KEY_FRAME_INTERVAL);
-        if broken && !asked_lately {
-            track.asked_at = Some(now);
-            self.stats.key_frame_requests += 1;
-            output.key_frames.push(key);
+        if broken {
+            self.ask_for_key_frame(key, now, output);
         }
         self.stats.frames += 1;
         self.stats.bytes += frame.payload.len() as u64;
         output.frames.push(frame);
+    }
+
+    fn ask_for_key_frame(&mut self, key: (StreamId, Encoding), now: Instant, output: &mut Output) {
+        let track = self.track(key);
+        let asked_lately = track
+            .asked_at
+            .is_some_and(|at| now.saturating_duration_since(at) < KEY_FRAME_INTERVAL);
+        if !asked_lately {
+            track.asked_at = Some(now);
+            self.stats.key_frame_requests += 1;
+            output.key_frames.push(key);
+        }
     }
 
     fn track(&mut self, key: (StreamId, Encoding)) -> &mut Track {
@@ -301,6 +472,10 @@ impl Inbox {
     /// Forgets a stream that was unpublished.
     pub(crate) fn forget_stream(&mut self, stream_id: StreamId) {
         self.dedup.forget(stream_id);
+        self.sealed.remove(&stream_id);
+        if let Some(opening) = &mut self.opening {
+            opening.forget_stream(stream_id);
+        }
         let keys: Vec<_> = self
             .tracks
             .keys()
@@ -313,6 +488,18 @@ impl Inbox {
     }
 }
 
+fn id_of(frame: &ReceivedFrame) -> FrameId {
+    FrameId {
+        stream_id: frame.stream_id,
+        encoding: frame.encoding,
+        timestamp_us: frame.timestamp_us,
+    }
+}
+
 #[cfg(test)]
 #[path = "inbox_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "inbox_sealed_tests.rs"]
+mod sealed_tests;

@@ -21,6 +21,10 @@
 //! task a media handler carries frames, and both come back by themselves after a
 //! loss. Media is given and taken as encoded frames; capturing, encoding,
 //! decoding and playing are not done here.
+//!
+//! Meetings are end-to-end encrypted where they are set up so, without a step of
+//! the application: frames are sealed on their way out and opened on their way
+//! in. [`Meeting::encryption`] says who holds the keys.
 
 mod access;
 mod api;
@@ -29,6 +33,7 @@ pub mod check;
 pub mod clip;
 mod dial;
 mod driver;
+mod encryption;
 mod frame;
 mod inbox;
 mod lane;
@@ -43,8 +48,10 @@ mod signaling;
 pub use access::{Endpoint, HandlerEndpoint, MeetingAccess, Secret, Settings};
 pub use api::{Api, ApiError, NewMeeting, NewSettings};
 pub use dial::{Dial, DialError, WebTransportDial};
+pub use dt_e2ee::CredentialError;
 pub use dt_frame::{AudioLevel, Continuity, FourCc, FrameType, MediaKind};
 pub use dt_session_core::{End, Phase};
+pub use encryption::{Alarm, DeviceKey, Encryption, EncryptionMode, KeyError, KeyHolder};
 pub use frame::{MediaFrame, ReceiveStats, ReceivedFrame, now_us};
 pub use link::{InvalidLink, MeetingLink};
 pub use meeting::{Event, JoinError, JoinOptions, Joined, Layout, Meeting, RequestError};

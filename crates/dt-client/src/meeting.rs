@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use crate::{
-    Dial, MeetingAccess, Publication, Publisher, ReceiveStats, ReceivedFrame, Roster,
-    WebTransportDial,
+    Alarm, DeviceKey, Dial, Encryption, EncryptionMode, MeetingAccess, Publication, Publisher,
+    ReceiveStats, ReceivedFrame, Roster, WebTransportDial,
     driver::{Command, Driver, Wires},
     receiving::Receiving,
 };
@@ -89,6 +89,13 @@ pub struct JoinOptions {
     pub layout: Option<Layout>,
     /// Times of connecting and reconnecting.
     pub session: Config,
+    /// Whether only encrypted meetings will do.
+    pub encryption: EncryptionMode,
+    /// By which others know this device again; made anew when absent.
+    pub device_key: Option<DeviceKey>,
+    /// The auth controller's statement about the device key, a JWS; empty for
+    /// guests.
+    pub device_statement: String,
 }
 
 impl JoinOptions {
@@ -100,6 +107,9 @@ impl JoinOptions {
             publish: Vec::new(),
             layout: Some(Layout::grid(3, 3)),
             session: Config::default(),
+            encryption: EncryptionMode::default(),
+            device_key: None,
+            device_statement: String::new(),
         }
     }
 
@@ -125,6 +135,16 @@ pub enum JoinError {
     /// More streams than a participant can number.
     #[error("at most 255 streams can be published")]
     TooManyStreams,
+    /// The meeting is encrypted, and the options rule that out.
+    #[error("the meeting is end-to-end encrypted, and this client was told to join without")]
+    Encrypted,
+    /// The meeting is not encrypted, and it was announced so or the options want
+    /// it.
+    #[error("the meeting is not end-to-end encrypted, and it has to be")]
+    NotEncrypted,
+    /// Keys could not be made.
+    #[error("cannot make keys for end-to-end encryption: {0}")]
+    Encryption(String),
 }
 
 /// A request was not granted.
@@ -144,6 +164,9 @@ pub enum RequestError {
     /// All 255 numbers of streams are in use.
     #[error("at most 255 streams can be published")]
     TooManyStreams,
+    /// The meeting is not encrypted, or this client is on its way into the group.
+    #[error("there are no keys now")]
+    NoKeys,
 }
 
 impl RequestError {
@@ -179,6 +202,10 @@ pub enum Event {
     MediaReady,
     /// The session with a handler was lost; another one is being opened.
     MediaLost,
+    /// Keys, members or codes are others: see [`Meeting::encryption`].
+    EncryptionChanged,
+    /// Something is wrong with who holds the keys; a person should be told.
+    EncryptionAlarm(Alarm),
     /// The server said no to something that nobody waits for.
     Refused(ErrorCode, String),
 }
@@ -207,6 +234,7 @@ pub struct Meeting {
     commands: mpsc::Sender<Command>,
     phase: watch::Receiver<Phase>,
     roster: watch::Receiver<Arc<Roster>>,
+    encryption: watch::Receiver<Arc<Encryption>>,
     events: broadcast::Sender<Event>,
     receiving: Arc<Receiving>,
     driver: JoinHandle<()>,
@@ -240,16 +268,19 @@ impl Meeting {
         let events_out = events.subscribe();
         let phase = watch::Sender::new(Phase::Idle);
         let roster = watch::Sender::new(Arc::new(Roster::default()));
+        let encryption = watch::Sender::new(Arc::new(Encryption::default()));
         let (joined_in, joined) = oneshot::channel();
         let meeting_id = access.meeting_id;
         let phase_out = phase.subscribe();
         let roster_out = roster.subscribe();
+        let encryption_out = encryption.subscribe();
         let wires = Wires {
             commands: commands_out,
             key_frames,
             events: events.clone(),
             phase,
             roster,
+            encryption,
             receiving: Arc::clone(&receiving),
             joined: joined_in,
         };
@@ -266,6 +297,7 @@ impl Meeting {
             commands,
             phase: phase_out,
             roster: roster_out,
+            encryption: encryption_out,
             events,
             receiving,
             driver: driver.keep(),
@@ -318,6 +350,54 @@ impl Meeting {
     #[must_use]
     pub fn roster(&self) -> Arc<Roster> {
         Arc::clone(&self.roster.borrow())
+    }
+
+    /// How the meeting's end-to-end encryption stands: who holds the keys, the
+    /// codes by which people can be sure of each other, and what is wrong.
+    ///
+    /// ```no_run
+    /// # use dt_client::{Event, Meeting};
+    /// # async fn example(meeting: Meeting) {
+    /// let mut events = meeting.events();
+    /// while let Ok(event) = events.recv().await {
+    ///     match event {
+    ///         Event::EncryptionChanged => {
+    ///             let encryption = meeting.encryption();
+    ///             println!("meeting code {:?}", encryption.meeting_code);
+    ///             for member in &encryption.members {
+    ///                 println!("{}: {:?}", member.name, member.pair_code);
+    ///             }
+    ///         }
+    ///         Event::EncryptionAlarm(alarm) => eprintln!("{alarm}"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn encryption(&self) -> Arc<Encryption> {
+        Arc::clone(&self.encryption.borrow())
+    }
+
+    /// Waits until the encryption is as wanted; `None` when the seat is over
+    /// before.
+    pub async fn encryption_where(
+        &self,
+        mut wanted: impl FnMut(&Encryption) -> bool,
+    ) -> Option<Arc<Encryption>> {
+        let mut encryption = self.encryption.clone();
+        let found = encryption.wait_for(|shown| wanted(shown)).await;
+        found.ok().map(|shown| Arc::clone(&shown))
+    }
+
+    /// Asks for fresh keys for everybody; granted once in ten seconds a meeting.
+    ///
+    /// # Errors
+    /// When the server refuses it, or there are no keys now.
+    pub async fn rotate_keys(&self) -> Result<(), RequestError> {
+        let position = self.encryption().position;
+        let rotate = crate::encryption::rotate(position).ok_or(RequestError::NoKeys)?;
+        self.request(client_message::Body::Mls(rotate)).await
     }
 
     /// What happens from now on. A reader that is more than 1024 events behind

@@ -2,7 +2,8 @@
 //!
 //! The application owns the [`Publisher`]; the driver tells it what the
 //! controller wants ([`Directive`]). It numbers frames and groups, cuts
-//! datagrams once for all handlers, and never waits: a lane that is behind drops
+//! datagrams once for all handlers, seals each frame once where the meeting is
+//! encrypted, and never waits: a lane that is behind drops
 //! the rest of its group.
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use dt_frame::{
     DATAGRAM_BYTES_SAFE, Extension, Flags, FourCc, Fragmenter, FrameHeader, FrameType, MediaKind,
     OutgoingFrame, StreamHeader,
@@ -22,7 +24,11 @@ use dt_wire::v1::{MediaStream, PublishStream, StreamMetadata, VideoMetadata};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Carrier, MediaFrame, StreamType, lane::LaneFrame};
+use crate::{
+    Carrier, MediaFrame, StreamType,
+    encryption::{NotSealed, Seal, Sealing},
+    lane::LaneFrame,
+};
 
 /// Audio frames in one group on the stream carrier, about a second.
 const AUDIO_GROUP_FRAMES: u64 = 50;
@@ -117,7 +123,8 @@ impl Directive {
 pub enum Sent {
     /// It is on its way to every handler that takes it.
     Queued,
-    /// Nobody wants the stream now, or it is muted.
+    /// Nobody wants the stream now, it is muted, or there are no keys to seal it
+    /// with yet.
     Paused,
     /// Only a key frame can follow what went before.
     NeedsKeyFrame,
@@ -133,6 +140,7 @@ pub(crate) struct Shared {
     pub(crate) number: StreamNumber,
     pub(crate) user_id: OnceLock<UserId>,
     pub(crate) directive: watch::Sender<Directive>,
+    sealing: Arc<Sealing>,
     pub(crate) muted: AtomicBool,
     /// Bytes of a datagram that every handler takes.
     pub(crate) datagram_bytes: AtomicUsize,
@@ -154,12 +162,13 @@ struct Lane {
 }
 
 impl Shared {
-    fn new(publication: Publication, number: StreamNumber) -> Arc<Self> {
+    fn new(publication: Publication, number: StreamNumber, sealing: Arc<Sealing>) -> Arc<Self> {
         Arc::new(Self {
             muted: AtomicBool::new(publication.muted),
             publication,
             stream_id: StreamId::random(),
             number,
+            sealing,
             user_id: OnceLock::new(),
             directive: watch::Sender::new(Directive::NOTHING),
             datagram_bytes: AtomicUsize::new(DATAGRAM_BYTES_SAFE),
@@ -274,8 +283,12 @@ impl Drop for Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(publication: Publication, number: StreamNumber) -> (Self, Arc<Shared>) {
-        let shared = Shared::new(publication, number);
+    pub(crate) fn new(
+        publication: Publication,
+        number: StreamNumber,
+        sealing: Arc<Sealing>,
+    ) -> (Self, Arc<Shared>) {
+        let shared = Shared::new(publication, number, sealing);
         let publisher = Self {
             directive: shared.directive.subscribe(),
             shared: Arc::clone(&shared),
@@ -356,6 +369,16 @@ impl Publisher {
         if !audio && self.needs_key && !frame.key {
             return Sent::NeedsKeyFrame;
         }
+        let payload = match self.seal(frame) {
+            Ok(payload) => payload,
+            Err(not_sealed) => {
+                self.needs_key = true;
+                return match not_sealed {
+                    NotSealed::NoKeys => Sent::Paused,
+                    NotSealed::TooLong => Sent::TooLong,
+                };
+            }
+        };
         let begins = if audio {
             self.frames.is_multiple_of(AUDIO_GROUP_FRAMES)
         } else {
@@ -369,12 +392,39 @@ impl Publisher {
         }
         self.frames += 1;
         self.needs_key = false;
-        let Some(frame) = self.prepare(frame, user_id, directive.carrier, begins) else {
+        let frame = MediaFrame {
+            payload,
+            ..frame.clone()
+        };
+        let Some(frame) = self.prepare(&frame, user_id, directive.carrier, begins) else {
             self.needs_key = true;
             return Sent::TooLong;
         };
         self.hand_over(&frame, &directive.handlers);
         Sent::Queued
+    }
+
+    /// What goes out in place of the payload.
+    fn seal(&self, frame: &MediaFrame) -> Result<Bytes, NotSealed> {
+        let seal = Seal {
+            stream_id: self.shared.stream_id,
+            frame_type: self.frame_type(frame),
+            // What the counters say is not authenticated.
+            extension: Extension::video(Encoding::MIN, frame.temporal_layer, 0, 0),
+            timestamp_us: frame.timestamp_us,
+            discardable: frame.discardable,
+        };
+        self.shared
+            .sealing
+            .seal(self.shared.number, &seal, &frame.payload)
+    }
+
+    fn frame_type(&self, frame: &MediaFrame) -> FrameType {
+        match self.shared.publication.codec.kind() {
+            MediaKind::Audio => FrameType::Audio,
+            MediaKind::Video if frame.key => FrameType::VideoKey,
+            MediaKind::Video => FrameType::VideoDelta,
+        }
     }
 
     fn prepare(
@@ -387,21 +437,16 @@ impl Publisher {
         let audio = self.shared.publication.codec.kind() == MediaKind::Audio;
         #[allow(clippy::cast_possible_truncation)] // the low 16 bits travel
         let group = self.group as u16;
-        let (frame_type, extension) = match (audio, frame.key) {
-            (true, _) => (FrameType::Audio, Extension::audio(frame.level, group)),
-            (false, key) => (
-                if key {
-                    FrameType::VideoKey
-                } else {
-                    FrameType::VideoDelta
-                },
-                Extension::video(
-                    Encoding::MIN,
-                    frame.temporal_layer,
-                    self.base_counter,
-                    group,
-                ),
-            ),
+        let frame_type = self.frame_type(frame);
+        let extension = if audio {
+            Extension::audio(frame.level, group)
+        } else {
+            Extension::video(
+                Encoding::MIN,
+                frame.temporal_layer,
+                self.base_counter,
+                group,
+            )
         };
         let outgoing = OutgoingFrame {
             frame_type,

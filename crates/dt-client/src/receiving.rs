@@ -7,12 +7,13 @@ use std::{
 
 use bytes::Bytes;
 use dt_frame::{DATAGRAM_TAG, FrameHeader, StreamHeader};
-use dt_ids::{Encoding, StreamId};
+use dt_ids::{Encoding, ParticipantId, StreamId};
 use dt_wire::v1::StreamAssignments;
 use tokio::sync::mpsc;
 
 use crate::{
-    ReceiveStats, ReceivedFrame,
+    Participant, ReceiveStats, ReceivedFrame,
+    encryption::Keys,
     inbox::{Inbox, Output},
 };
 
@@ -52,6 +53,43 @@ impl Receiving {
 
     pub(crate) fn renew_assignments(&self) {
         self.inbox().renew_assignments();
+    }
+
+    /// The meeting is encrypted: nothing passes any more that was not opened.
+    pub(crate) fn encrypt(&self) {
+        self.inbox().encrypt(now());
+    }
+
+    /// An epoch begins.
+    pub(crate) fn set_epoch(&self, keys: &Keys) {
+        let mut inbox = self.inbox();
+        let output = inbox.set_epoch(keys, now());
+        self.pass_on_before_others(&mut inbox, output);
+    }
+
+    /// Says whose a stream is.
+    pub(crate) fn set_owner(&self, stream_id: StreamId, owner: ParticipantId) {
+        let mut inbox = self.inbox();
+        let output = inbox.set_owner(stream_id, owner, now());
+        self.pass_on_before_others(&mut inbox, output);
+    }
+
+    /// The same for all that somebody publishes.
+    pub(crate) fn set_owners(&self, participant: &Participant) {
+        for stream in &participant.streams {
+            self.set_owner(stream.id, participant.id);
+        }
+    }
+
+    /// What had waited goes out before anything that comes now; those who bring
+    /// it wait for the inbox.
+    fn pass_on_before_others(&self, inbox: &mut Inbox, output: Output) {
+        self.ask(&output);
+        for frame in output.frames {
+            if self.frames.try_send(frame).is_err() {
+                inbox.count_overflowed();
+            }
+        }
     }
 
     pub(crate) fn assign(&self, message: &StreamAssignments) {

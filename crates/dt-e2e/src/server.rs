@@ -97,6 +97,12 @@ impl Server {
         &self.ready
     }
 
+    /// The operating system's number of its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Its data folder.
     #[must_use]
     pub fn data(&self) -> &std::path::Path {

@@ -14,12 +14,13 @@ const CORES: [&str; 4] = [
     "dt-forward-core",
     "dt-session-core",
 ];
-const EDGES: [&str; 5] = [
+const EDGES: [&str; 6] = [
     "dt-transport",
     "dt-store",
     "dt-rpc",
     "dt-telemetry",
     "dt-service",
+    "dt-e2ee",
 ];
 const SERVICES: [&str; 4] = [
     "auth-controller",

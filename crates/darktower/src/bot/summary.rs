@@ -24,12 +24,20 @@ pub(super) fn print_joined(meeting: &Meeting, join: Duration, as_json: bool) {
     }
 }
 
+/// What is wrong with who holds the keys, in words.
+fn alarms(meeting: &Meeting) -> Vec<String> {
+    let encryption = meeting.encryption();
+    encryption.alarms.iter().map(ToString::to_string).collect()
+}
+
 pub(super) struct Summary<'a> {
     participant_id: String,
     join: Duration,
     sent: &'a SentCounts,
     ledger: &'a Ledger,
     stats: ReceiveStats,
+    encrypted: bool,
+    alarms: Vec<String>,
     end: Option<End>,
     unheard: bool,
 }
@@ -49,6 +57,8 @@ impl<'a> Summary<'a> {
             sent,
             ledger,
             stats: meeting.receive_stats(),
+            encrypted: meeting.encryption().encrypted,
+            alarms: alarms(meeting),
             end,
             unheard,
         }
@@ -71,6 +81,13 @@ impl<'a> Summary<'a> {
         if self.ledger.lost() > 0 {
             failures.push(format!("{} frames were lost", self.ledger.lost()));
         }
+        if self.stats.decrypt_failures > 0 {
+            failures.push(format!(
+                "{} frames could not be decrypted",
+                self.stats.decrypt_failures
+            ));
+        }
+        failures.extend(self.alarms.iter().cloned());
         failures
     }
 
@@ -88,6 +105,7 @@ impl<'a> Summary<'a> {
             "event": "summary",
             "participant_id": self.participant_id,
             "join_ms": ms(self.join),
+            "e2ee": self.encrypted,
             "first_media_ms": self.ledger.first_media().map(ms),
             "sent": {
                 "frames": self.sent.audio_frames + self.sent.video_frames,
@@ -99,9 +117,10 @@ impl<'a> Summary<'a> {
                 "frames": self.ledger.frames(),
                 "bytes": self.ledger.bytes(),
                 "lost_frames": self.ledger.lost(),
-                "decrypt_failures": 0,
+                "decrypt_failures": self.stats.decrypt_failures,
                 "corrupt": self.ledger.corrupt(),
                 "duplicates": self.stats.duplicates,
+                "before_joining": self.stats.before_joining,
             },
             "latency_ms": self.ledger.latency().json(),
             "longest_gap_ms": {
@@ -131,6 +150,14 @@ impl<'a> Summary<'a> {
             ledger.corrupt(),
             or_none(ledger.first_media().map(ms))
         );
+        if self.encrypted {
+            println!(
+                "Encrypted end to end; {} frames could not be decrypted",
+                self.stats.decrypt_failures
+            );
+        } else {
+            println!("Not encrypted end to end");
+        }
         println!(
             "Latency   p50 {}, p95 {}, p99 {}",
             or_none(latency.percentile_ms(0.5)),

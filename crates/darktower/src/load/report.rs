@@ -70,6 +70,8 @@ pub(super) struct Report {
     joins: Histogram,
     first_media: Histogram,
     total: Ledger,
+    e2ee: bool,
+    decrypt_failures: u64,
     sent_frames: u64,
     sent_bytes: u64,
     expected_frames: u64,
@@ -87,6 +89,8 @@ impl Report {
             joins: Histogram::default(),
             first_media: Histogram::default(),
             total: Ledger::new(std::time::Instant::now(), KnownPayloads::default()),
+            e2ee: !args.no_e2ee,
+            decrypt_failures: 0,
             sent_frames: 0,
             sent_bytes: 0,
             expected_frames: 0,
@@ -108,6 +112,7 @@ impl Report {
             }
             self.total.merge(ledger);
         }
+        self.decrypt_failures += room.decrypt_failures;
         self.sent_frames += room.sent_frames;
         self.sent_bytes += room.sent_bytes;
         self.expected_frames += room.expected_frames;
@@ -124,6 +129,7 @@ impl Report {
         let counts = [
             (self.lost(), "frames were lost"),
             (self.total.corrupt(), "frames were corrupt"),
+            (self.decrypt_failures, "frames could not be decrypted"),
             (self.received_nothing, "subscribers received nothing"),
             (self.gone, "sessions did not last"),
             (self.not_sent, "frames could not be sent"),
@@ -186,6 +192,7 @@ impl Report {
             "event": "summary",
             "rooms": self.rooms,
             "participants": self.participants,
+            "e2ee": self.e2ee,
             "expected_frames": self.expected_frames,
             "participant_id": null,
             "join_ms": self.joins.percentile_ms(0.95),
@@ -195,7 +202,7 @@ impl Report {
                 "frames": self.total.frames(),
                 "bytes": self.total.bytes(),
                 "lost_frames": self.lost(),
-                "decrypt_failures": 0,
+                "decrypt_failures": self.decrypt_failures,
                 "corrupt": self.total.corrupt(),
             },
             "latency_ms": self.total.latency().json(),

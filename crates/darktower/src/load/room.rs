@@ -18,8 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DRAIN, LoadArgs, payload};
 use crate::{
-    bot::ledger::{KnownPayloads, Ledger},
-    meeting_link::settings,
+    bot::{
+        self,
+        ledger::{KnownPayloads, Ledger},
+    },
+    meeting_link::{self, settings},
 };
 
 /// Tokens that the API gives at once.
@@ -28,6 +31,9 @@ const TOKENS_AT_ONCE: u32 = 100;
 const JOINS_AT_ONCE: usize = 8;
 /// How long media may take to be ready after a join.
 const READY_MAX: Duration = Duration::from_secs(10);
+
+/// How long it may take until all hold the keys of all.
+const KEYS_MAX: Duration = Duration::from_secs(30);
 
 /// A room in which everybody has joined.
 pub(super) struct Room {
@@ -58,6 +64,7 @@ pub(super) struct Outcome {
     pub(super) sent_bytes: u64,
     pub(super) expected_frames: u64,
     pub(super) ledgers: Vec<Ledger>,
+    pub(super) decrypt_failures: u64,
     /// Participants whose session did not last.
     pub(super) gone: u64,
     /// Frames that could not be sent although somebody wanted them.
@@ -72,9 +79,10 @@ impl Room {
             .create_meeting(&NewMeeting {
                 display_name: Some("Load".to_owned()),
                 max_participants: Some(people.max(2)),
-                settings: settings(args.no_e2ee),
+                settings: Some(settings(args.no_e2ee)),
             })
             .await?;
+        meeting_link::check(&access, args.no_e2ee)?;
         let mut room = Self {
             api: api.clone(),
             key: access.meeting_code.clone(),
@@ -97,6 +105,7 @@ impl Room {
         let publish = publication(args);
         let options = |number: usize| JoinOptions {
             layout: None,
+            encryption: bot::encryption(args.no_e2ee),
             ..JoinOptions::named(format!("Publisher {number}")).publishing(publish.clone())
         };
         for (joined, took) in join_all(accesses(publishing), options).await? {
@@ -115,6 +124,7 @@ impl Room {
                 audio: 1,
                 ..Layout::grid(side, side)
             }),
+            encryption: bot::encryption(args.no_e2ee),
             ..JoinOptions::named(format!("Subscriber {number}"))
         };
         for (joined, took) in join_all(accesses(tokens), options).await? {
@@ -125,6 +135,9 @@ impl Room {
             });
         }
         room.wait_until_wanted().await?;
+        if !args.no_e2ee {
+            room.wait_for_keys(people as usize).await?;
+        }
         Ok(room)
     }
 
@@ -171,6 +184,22 @@ impl Room {
         Ok(())
     }
 
+    /// Waits until everybody holds the same keys as all others.
+    async fn wait_for_keys(&self, people: usize) -> anyhow::Result<()> {
+        let senders = self.publishers.iter().map(|sender| &sender.meeting);
+        let receivers = self.subscribers.iter().map(|receiver| &receiver.meeting);
+        for meeting in senders.chain(receivers) {
+            let complete = meeting
+                .encryption_where(|now| now.position.is_some() && now.members.len() == people);
+            let complete = tokio::time::timeout(KEYS_MAX, complete).await;
+            anyhow::ensure!(
+                matches!(complete, Ok(Some(_))),
+                "somebody did not get the keys of all"
+            );
+        }
+        Ok(())
+    }
+
     /// Sends from `go` on until told to stop, and measures.
     pub(super) async fn run(self, go: tokio::time::Instant, stop: CancellationToken) -> Outcome {
         let begun = go.into_std();
@@ -199,6 +228,7 @@ impl Room {
             sent_bytes: 0,
             expected_frames: 0,
             ledgers: Vec::new(),
+            decrypt_failures: 0,
             gone: 0,
             not_sent: 0,
         };
@@ -215,6 +245,7 @@ impl Room {
         drained.cancel();
         while let Some(Ok((meeting, ledger))) = receivers.join_next().await {
             outcome.gone += u64::from(has_ended(&meeting));
+            outcome.decrypt_failures += meeting.receive_stats().decrypt_failures;
             outcome.ledgers.push(ledger);
             meetings.push(meeting);
         }

@@ -13,7 +13,7 @@ use dt_wire::v1::{
 use super::{Driver, Pending, Seat, now};
 use crate::{
     Dial, Directive, Endpoint, Event, HandlerEndpoint, RequestError, Roster, Secret, StreamType,
-    media::MediaReport, publisher::Shared, signaling::Report,
+    encryption::Input, media::MediaReport, publisher::Shared, signaling::Report,
 };
 
 impl<D: Dial> Driver<D> {
@@ -83,6 +83,7 @@ impl<D: Dial> Driver<D> {
                 }
             }
             (Body::MediaToken(token), _) => self.handle_token(&token),
+            (_, Some(Pending::Mls(request))) => self.group_answered(request, Ok(())),
             (_, Some(Pending::Leave)) => self.machine.handle_leave(),
             (Body::StreamAssignments(map), pending) => {
                 self.handle_assignments(&map);
@@ -122,6 +123,7 @@ impl<D: Dial> Driver<D> {
             // A seat that was taken back has its layout still.
             Some(Pending::Layout) if error.code() == ErrorCode::Conflict => self.update_layout(),
             Some(Pending::Leave) => self.machine.handle_leave(),
+            Some(Pending::Mls(request)) => self.group_answered(request, Err(error.code())),
             // Asked for again after a while.
             Some(Pending::MediaToken) => {}
             Some(Pending::Publish(_, None) | Pending::Layout | Pending::Quiet) | None => {
@@ -149,6 +151,14 @@ impl<D: Dial> Driver<D> {
             self.told(End::Protocol);
             return;
         };
+        if let Err(error) = self.decide_encryption(response) {
+            self.last_error = Some(error.to_string());
+            if let Some(joined) = self.joined.take() {
+                let _ = joined.send(Err(error));
+            }
+            self.told(End::Protocol);
+            return;
+        }
         let user_id = dt_ids::UserId(response.user_id);
         self.seat = Some((participant_id, user_id));
         for publisher in &self.publishers {
@@ -164,6 +174,12 @@ impl<D: Dial> Driver<D> {
                 roster.insert(participant);
             }
         });
+        for participant in self.roster.borrow().participants() {
+            self.receiving.set_owners(participant);
+        }
+        if let Some(entry) = &response.e2ee {
+            self.enter_group(participant_id, entry);
+        }
         let servers = response.media_servers.iter();
         for server in servers.chain(response.media_server.as_ref()) {
             self.use_handler(server);
@@ -254,6 +270,10 @@ impl<D: Dial> Driver<D> {
             Body::ParticipantJoined(joined) => {
                 let participant = joined.participant.unwrap_or_default();
                 if let Some(id) = self.change_roster(|roster| roster.insert(&participant)) {
+                    if let Some(participant) = self.roster.borrow().get(id) {
+                        self.receiving.set_owners(participant);
+                    }
+                    self.show_roster_to_group();
                     self.tell(Event::Joined(id));
                 }
             }
@@ -279,6 +299,8 @@ impl<D: Dial> Driver<D> {
                     self.want_key_frame(stream);
                 }
             }
+            Body::Mls(mls) => self.tell_group(Input::Message(Box::new(mls))),
+            Body::E2eeEntry(entry) => self.tell_group(Input::Entry(Box::new(entry))),
             // Answers to questions that nobody waits for any more, and messages
             // that this client has no use for.
             Body::JoinResponse(_)
@@ -311,6 +333,7 @@ impl<D: Dial> Driver<D> {
             for stream in gone.streams {
                 self.receiving.forget_stream(stream.id);
             }
+            self.show_roster_to_group();
             self.tell(Event::Left(id, left.reason()));
         }
     }
@@ -335,6 +358,7 @@ impl<D: Dial> Driver<D> {
         let owner = published.participant_id.parse();
         let stream = self.change_roster(|roster| roster.publish(published));
         if let (Ok(owner), Some(stream)) = (owner, stream) {
+            self.receiving.set_owner(stream, owner);
             self.tell(Event::Published(owner, stream));
         }
     }

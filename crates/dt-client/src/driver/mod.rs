@@ -5,6 +5,7 @@
 //! the controller mean is in [`answers`].
 
 mod answers;
+mod encryption_side;
 mod media_side;
 
 use std::{
@@ -30,8 +31,14 @@ use tokio::{
 
 use crate::{
     Dial, Event, JoinError, JoinOptions, Layout, MeetingAccess, Publication, Publisher,
-    RequestError, Roster, media::MediaReport, publisher::Shared, receiving::Receiving, signaling,
+    RequestError, Roster,
+    encryption::{self, DeviceKey, Encryption, EncryptionMode, Input},
+    media::MediaReport,
+    publisher::Shared,
+    receiving::Receiving,
+    signaling,
 };
+use encryption_side::EncryptionSide;
 use media_side::MediaSide;
 
 /// Reports of tasks that wait for the driver.
@@ -70,6 +77,7 @@ pub(crate) struct Wires {
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) roster: watch::Sender<Arc<Roster>>,
+    pub(crate) encryption: watch::Sender<Arc<Encryption>>,
     pub(crate) receiving: Arc<Receiving>,
     pub(crate) joined: oneshot::Sender<Result<Seat, JoinError>>,
 }
@@ -81,6 +89,7 @@ enum Pending {
     Publish(StreamId, Option<NewPublisher>),
     Layout,
     MediaToken,
+    Mls(encryption::Request),
     Reply(oneshot::Sender<Result<(), RequestError>>),
     Leave,
     /// Nobody waits; an error becomes an event.
@@ -108,7 +117,10 @@ pub(crate) struct Driver<D: Dial> {
     reports_in: mpsc::Sender<signaling::Report>,
     media: MediaSide<D>,
     media_reports: mpsc::Receiver<MediaReport>,
+    encryption: EncryptionSide,
     publishers: Vec<Arc<Shared>>,
+    /// Numbers of streams are used in turn: one is not used again soon.
+    last_number: u32,
     /// End when their publisher is dropped.
     publishers_gone: JoinSet<StreamId>,
     pending: HashMap<u64, Pending>,
@@ -135,6 +147,9 @@ impl<D: Dial> Driver<D> {
         options: JoinOptions,
         wires: Wires,
     ) -> Result<(Self, Vec<Publisher>), JoinError> {
+        if options.encryption == EncryptionMode::Never && access.settings.enable_e2e_encryption {
+            return Err(JoinError::Encrypted);
+        }
         let dial = Arc::new(dial);
         let (reports_in, reports) = mpsc::channel(REPORTS_MAX);
         let (media_reports_in, media_reports) = mpsc::channel(REPORTS_MAX);
@@ -145,6 +160,25 @@ impl<D: Dial> Driver<D> {
             media_reports_in,
             Arc::new(Mutex::new(wires.key_frames)),
         );
+        let device = match options.device_key {
+            Some(key) => key,
+            None => {
+                DeviceKey::generate().map_err(|error| JoinError::Encryption(error.to_string()))?
+            }
+        };
+        let encryption = EncryptionSide::new(
+            options.encryption,
+            access.settings.enable_e2e_encryption,
+            encryption::Settings {
+                meeting_id: access.meeting_id,
+                name: options.name.trim().to_owned(),
+                device,
+                statement: options.device_statement,
+            },
+            &wires.receiving,
+            wires.encryption,
+            wires.events.clone(),
+        )?;
         let mut driver = Self {
             dial,
             meeting_id: access.meeting_id,
@@ -159,7 +193,9 @@ impl<D: Dial> Driver<D> {
             reports_in,
             media,
             media_reports,
+            encryption,
             publishers: Vec::new(),
+            last_number: 0,
             publishers_gone: JoinSet::new(),
             pending: HashMap::new(),
             next_request: 1,
@@ -184,6 +220,7 @@ impl<D: Dial> Driver<D> {
 
     /// Runs to the end of the seat.
     pub(crate) async fn run(mut self) {
+        self.encryption.start();
         // Media sessions open while signaling does.
         for handler in self.access.media_handlers.clone() {
             self.media.ensure(handler, &self.publishers);
@@ -194,6 +231,7 @@ impl<D: Dial> Driver<D> {
             tokio::select! {
                 Some(report) = self.reports.recv() => self.handle_report(report),
                 Some(report) = self.media_reports.recv() => self.handle_media(report),
+                output = self.encryption.next() => self.handle_group(output),
                 Some(command) = self.commands.recv() => self.handle_command(command),
                 Some(gone) = self.publishers_gone.join_next() => {
                     if let Ok(stream) = gone {
@@ -209,7 +247,7 @@ impl<D: Dial> Driver<D> {
             publisher.end();
         }
         let signaling = async { while self.sessions.join_next().await.is_some() {} };
-        let closing = async { tokio::join!(signaling, self.media.end()) };
+        let closing = async { tokio::join!(signaling, self.media.end(), self.encryption.end()) };
         // What has not closed by then is dropped, which closes it without a word.
         let _ = timeout(CLOSE_MAX, closing).await;
     }
@@ -263,7 +301,10 @@ impl<D: Dial> Driver<D> {
                     let _ = joined.send(Err(JoinError::Ended { end, message }));
                 }
             }
-            Phase::Idle | Phase::Connecting | Phase::Reconnecting(_) => self.pending.clear(),
+            Phase::Idle | Phase::Connecting | Phase::Reconnecting(_) => {
+                self.pending.clear();
+                self.tell_group(Input::Lost);
+            }
         }
     }
 
@@ -304,6 +345,7 @@ impl<D: Dial> Driver<D> {
                 max_video_streams: self.layout.as_ref().map_or(0, Layout::tiles),
                 ..ParticipantCapabilities::default()
             }),
+            e2ee: self.encryption.offer(),
             ..JoinRequest::default()
         };
         match credential {
@@ -355,10 +397,13 @@ impl<D: Dial> Driver<D> {
 
     /// `None` when all numbers are taken.
     fn add_publisher(&mut self, publication: Publication) -> Option<(Publisher, Arc<Shared>)> {
-        let number = (1..=255u32)
+        let number = (0..255_u32)
+            .map(|step| (self.last_number + step) % 255 + 1)
             .filter_map(|number| StreamNumber::try_from(number).ok())
             .find(|number| self.publishers.iter().all(|p| p.number != *number))?;
-        let (publisher, shared) = Publisher::new(publication, number);
+        self.last_number = u32::from(number.get());
+        let sealing = Arc::clone(&self.encryption.sealing);
+        let (publisher, shared) = Publisher::new(publication, number, sealing);
         if let Some((_, user_id)) = self.seat {
             let _ = shared.user_id.set(user_id);
         }
