@@ -7,3 +7,5 @@ if ! have cargo-deny; then
   die "cargo-deny is missing: install it with 'cargo install --locked cargo-deny', then run this again"
 fi
 cargo deny --all-features check
+# What goes to browsers has dependencies of its own versions.
+cargo deny --manifest-path web/packages/crypto/Cargo.toml --all-features check --config deny.toml

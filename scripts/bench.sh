@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Prints the figures of this machine: `darktower` in the release profile, real
-# browsers. Arguments choose parts: idle, load, bot, browser.
+# browsers. Arguments choose parts: idle, load, bot, e2ee,
+# browser, crypto.
 . "$(dirname "$0")/env.sh"
 
 scripts/need.sh build browsers
 scripts/build.sh release
+# The controller of the groups that are measured.
+scripts/wasm.sh tests
 DARKTOWER_BIN="$(binary_path release)"
 DARKTOWER_PROFILE=release
 export DARKTOWER_BIN DARKTOWER_PROFILE

@@ -17,6 +17,10 @@ case ":$PATH:" in
   *) export PATH="$PATH:$HOME/.cargo/bin" ;;
 esac
 
+# Debian's compiler for WebAssembly, which its browsers are built with.
+# shellcheck disable=SC2034 # used by need.sh and wasm.sh
+WASM_PACKAGES=(rustc-web cargo-web rust-web-src rust-web-llvm lld-22)
+
 say() {
   printf '\033[1m▸ %s\033[0m\n' "$*" >&2
 }

@@ -5,4 +5,5 @@
 scripts/need.sh build
 scripts/web.sh install
 cargo fmt --all
+cargo fmt -p darktower-crypto-wasm -p darktower-crypto-bindgen --manifest-path web/packages/crypto/Cargo.toml
 (cd web && npm run --silent format)

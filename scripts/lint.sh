@@ -4,9 +4,12 @@
 
 scripts/need.sh build
 scripts/web.sh install
+# The types of the bindings.
+scripts/wasm.sh tests
 
 say "rustfmt"
 cargo fmt --all --check
+cargo fmt -p darktower-crypto-wasm -p darktower-crypto-bindgen --manifest-path web/packages/crypto/Cargo.toml --check
 say "clippy"
 cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 say "eslint and prettier"

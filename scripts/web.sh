@@ -22,9 +22,10 @@ lock_hash() {
 }
 
 # Everything that goes into the web app, by content: a checkout changes times
-# without changing files.
+# without changing files. The stamp stands for the Rust code in it.
 sources_hash() {
-  find proto web -type d \( -name node_modules -o -name dist -o -name gen -o -name journeys \) -prune \
+  find proto web/packages/crypto/src/gen/stamp web \
+    -type d \( -name node_modules -o -name dist -o -name gen -o -name journeys \) -prune \
     -o -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -d ' ' -f 1
 }
 
@@ -40,6 +41,7 @@ install() {
 
 build() {
   install
+  scripts/wasm.sh
   local hash
   hash="$(sources_hash)"
   if stamp_is build "$hash" && [ -f web/apps/meet/dist/index.html ]; then return; fi

@@ -7,7 +7,14 @@ import ts from "typescript-eslint";
 
 export default ts.config(
   {
-    ignores: ["**/node_modules/", "**/dist/", "**/src/gen/", "**/.svelte-kit/", "**/test-results/"],
+    ignores: [
+      "**/node_modules/",
+      "**/dist/",
+      "**/src/gen/",
+      "**/test/gen/",
+      "**/.svelte-kit/",
+      "**/test-results/",
+    ],
   },
   js.configs.recommended,
   ...ts.configs.strictTypeChecked,

@@ -2,13 +2,16 @@
 // shows. Arguments choose parts. Nothing here passes or fails; the goals stand
 // beside the figures.
 import { browserJoins } from "./bench_browser.ts";
-import { botJoins, idle, load } from "./bench_programs.ts";
+import { cryptoCosts } from "./bench_crypto.ts";
+import { botJoins, encryptedJoins, idle, load } from "./bench_programs.ts";
 
 const PARTS: Record<string, () => Promise<void>> = {
   idle,
   bot: botJoins,
+  e2ee: encryptedJoins,
   load,
   browser: browserJoins,
+  crypto: cryptoCosts,
 };
 
 const chosen = process.argv.slice(2);

@@ -11,6 +11,8 @@ const STARTS = 5;
 const SETTLE_MS = 3000;
 const BOT_JOINS = 20;
 const BOT_SECONDS = 3;
+/** Of an encrypted meeting whose next join is measured. */
+const CROWD = 50;
 const LOAD_SECONDS = 20;
 const SUBSCRIBERS = 50;
 const VIDEO_KBPS = 1500;
@@ -53,32 +55,74 @@ function measured(summary: Json, name: string): number {
   return value;
 }
 
-export async function botJoins(): Promise<void> {
-  const joins: number[] = [];
-  const media: number[] = [];
-  await withServer(async (server) => {
-    const { url } = await server.createMeeting();
-    const seconds = BOT_JOINS * (BOT_SECONDS + 2) + 60;
-    const publisher = server.bot(url, "Publisher", seconds, ["--publish", "audio,video"]);
-    await publisher.event("joined", EXTRA_MS);
-    for (let join = 0; join < BOT_JOINS; join += 1) {
-      const bot = server.bot(url, `Bot ${join}`, BOT_SECONDS);
-      const summary = await bot.event("summary", BOT_SECONDS * 1000 + EXTRA_MS);
-      await bot.ended();
-      joins.push(measured(summary, "join_ms"));
-      media.push(measured(summary, "first_media_ms"));
-    }
+interface Joins {
+  readonly join: number[];
+  readonly media: number[];
+}
+
+/** Joins of bots one after the other into a meeting with one publisher and so many others. */
+async function joins(server: Server, encrypted: boolean, others: number): Promise<Joins> {
+  const measuredJoins: Joins = { join: [], media: [] };
+  const { url } = await server.createMeeting({
+    settings: { enable_e2e_encryption: encrypted },
   });
-  const row = (figure: string, values: readonly number[]): Row => ({
+  const seconds = others * 2 + BOT_JOINS * (BOT_SECONDS + 2) + 60;
+  const publisher = server.bot(url, "Publisher", seconds, ["--publish", "audio,video"]);
+  await publisher.event("joined", EXTRA_MS);
+  for (let other = 0; other < others; other += 1) {
+    const bot = server.bot(url, `Other ${other}`, seconds, ["--layout", "grid:1x1"]);
+    await bot.event("joined", EXTRA_MS);
+    // The next one finds a quiet group, as most who come to a meeting do.
+    await pause(500);
+  }
+  for (let join = 0; join < BOT_JOINS; join += 1) {
+    const bot = server.bot(url, `Bot ${join}`, BOT_SECONDS);
+    const summary = await bot.event("summary", BOT_SECONDS * 1000 + EXTRA_MS);
+    await bot.ended();
+    measuredJoins.join.push(measured(summary, "join_ms"));
+    measuredJoins.media.push(measured(summary, "first_media_ms"));
+    // The one who left is removed from the group.
+    await pause(500);
+  }
+  return measuredJoins;
+}
+
+function figures(figure: string, values: readonly number[]): Row {
+  return {
     figure,
     p50: percentile(values, 50).toFixed(0),
     p95: percentile(values, 95).toFixed(0),
     max: Math.max(...values).toFixed(0),
-  });
+  };
+}
+
+export async function botJoins(): Promise<void> {
+  const { join, media } = await withServer((server) => joins(server, false, 0));
   table(
     "Joins of the Rust client, ms",
-    `${BOT_JOINS} joins one after the other, one publisher; goal: first_media_ms p95 < 150`,
-    [row("join_ms", joins), row("first_media_ms", media)],
+    `${BOT_JOINS} joins one after the other, one publisher, no encryption; ` +
+      "goal: first_media_ms p95 < 150",
+    [figures("join_ms", join), figures("first_media_ms", media)],
+  );
+}
+
+export async function encryptedJoins(): Promise<void> {
+  const rows: Row[] = [];
+  const kinds = [
+    { meeting: "not encrypted", encrypted: false, others: 0 },
+    { meeting: "encrypted", encrypted: true, others: 0 },
+    { meeting: `encrypted, ${CROWD} members`, encrypted: true, others: CROWD - 1 },
+  ];
+  for (const { meeting, encrypted, others } of kinds) {
+    const { join, media } = await withServer((server) => joins(server, encrypted, others));
+    rows.push({ meeting, ...figures("join_ms", join) });
+    rows.push({ meeting, ...figures("first_media_ms", media) });
+  }
+  table(
+    "Joins of the Rust client with and without end-to-end encryption, ms",
+    `${BOT_JOINS} joins one after the other, one publisher; goals: p50 < 50 ms more than without, ` +
+      `first_media_ms p95 < 150, among ${CROWD} members p50 < 250`,
+    rows,
   );
 }
 

@@ -53,6 +53,7 @@ export const english = {
     permission: "Allow your camera and microphone so that others see and hear you.",
     meter: "Microphone level",
     transport: "Encrypted on the way to and from the server",
+    endToEnd: "End-to-end encrypted: only the people in the meeting see and hear it",
   },
 
   devices: {
@@ -184,6 +185,55 @@ export const english = {
     endExplained: "Everyone is sent out at once, and the link stops working.",
   },
 
+  encryption: {
+    title: "Encryption",
+    states: {
+      "end-to-end": "End-to-end encrypted",
+      alarm: "End-to-end encrypted, with a warning",
+      waiting: "End-to-end encrypted, waiting for the keys",
+      transport: "Encrypted on the way only",
+    },
+    explained: {
+      "end-to-end":
+        "Only the people in this meeting can see and hear it. The server passes everything on without being able to read it.",
+      alarm:
+        "The server can’t read this meeting, but something is wrong with who can. What it is stands below.",
+      waiting:
+        "Only the people in this meeting can see and hear it. You are about to get the keys; until then nothing of you is sent.",
+      transport:
+        "Pictures and sound are encrypted on the way to the server and from it. The server itself could see and hear this meeting.",
+    },
+    meetingCode: "Code of the meeting",
+    meetingCodeHint:
+      "Read it to each other. Everyone has the same digits: nobody has come in between. It changes when somebody comes or goes.",
+    holders: (n: number) => `Who holds the keys (${String(n)})`,
+    you: ", you",
+    verified: (name: string) => `Verified account ${name}`,
+    guest: "Guest, not verified",
+    unproved: "Can’t prove who they are",
+    compare: "Compare",
+    compareWith: (name: string) => `Compare the code with ${name}`,
+    pairHint: (name: string) =>
+      `${name} sees the same digits beside your name if you are really speaking to each other’s device. They stay the same from meeting to meeting.`,
+    accept: "The codes are the same",
+    changed: (name: string) =>
+      `${name} is here with another device than you know. Compare the codes before you trust it.`,
+    rotate: "Change the keys",
+    rotateHint: "Everyone gets new keys, and nobody notices. It also happens by itself each hour.",
+    rotating: "Changing the keys…",
+    alarm: "Details",
+    alarms: {
+      stranger: (name: string) =>
+        `Somebody is in the encryption who is not in the list of people, under the name ${name}. Leave, and start a new meeting.`,
+      double: (name: string) =>
+        `Two are in the encryption as ${name}. Leave, and start a new meeting.`,
+      untrustworthy: (name: string) =>
+        `Somebody who goes by the name ${name} can’t prove it. You don’t see or hear them. Ask who it is.`,
+      stays: (name: string) =>
+        `${name} was removed and still holds the keys. Leave, and start a new meeting.`,
+    },
+  },
+
   people: {
     title: "People",
     search: "Search people",
@@ -205,6 +255,7 @@ export const english = {
     camera: "Camera on or off",
     share: "Start or stop sharing your screen",
     people: "Show or hide people",
+    encryption: "Show or hide encryption",
     leave: "Leave",
     shortcuts: "This list",
     space: "Hold to talk while muted",
@@ -245,6 +296,19 @@ export const english = {
     fps: (n: number) => `${n.toFixed(0)} fps`,
     kbps: (n: number) => `${n.toFixed(0)} kbit/s`,
     mbps: (n: number) => `${n.toFixed(1)} Mbit/s`,
+    encryption: "Encryption",
+    suite: "Cipher",
+    suites: { 4: "AES-128-GCM", 5: "AES-256-GCM" },
+    epoch: "Epoch",
+    epochOf: (epoch: number, group: number) => `${String(epoch)} of group ${String(group)}`,
+    leaf: "Own leaf",
+    sealed: "Frames sealed",
+    opened: "Frames opened",
+    openTime: "Time to open",
+    decryptFailures: "Frames that could not be opened",
+    unopened: (n: number) => `${String(n)} not opened`,
+    fineMs: (n: number) => `${n.toFixed(2)} ms`,
+    keys: "Keys after",
     lost: (n: number) => `${String(n)} lost`,
     dropped: (n: number) => `${String(n)} dropped`,
     decodeErrors: (n: number) => `${String(n)} decode errors`,
@@ -281,6 +345,14 @@ export const english = {
     unsupported: [
       "This browser can’t hold a meeting",
       "Open the link in a current Chrome, Edge or Firefox.",
+    ],
+    "encryption-unsupported": [
+      "This meeting is end-to-end encrypted",
+      "This browser can’t do that. Open the link in a current Chrome, Edge or Firefox.",
+    ],
+    "not-encrypted": [
+      "This meeting should be encrypted and is not",
+      "The server says so now. Nothing of you was sent without encryption. Ask who runs the server.",
     ],
     insecure: [
       "This page needs a secure connection",

@@ -7,6 +7,8 @@ export {
   getGuestAccess,
   getHostAccess,
   type ApiOptions,
+  type EncryptionState,
+  type EncryptionStats,
   type EndReason,
   type IncomingAudioStats,
   type IncomingVideoStats,
@@ -26,3 +28,4 @@ export {
   type SourceKind,
   type StreamView,
 } from "@darktower/session";
+export type { Account, Alarm, GroupView, KeyHolder } from "@darktower/crypto";

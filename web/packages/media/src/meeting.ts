@@ -1,8 +1,10 @@
 // The page's side of a meeting: a facade over the media worker. It holds the
 // last snapshots, the device tracks, and nothing that moves at the rate of media.
+import type { StartCrypto } from "@darktower/crypto";
 import {
   JoinError,
   participantId,
+  type EncryptionState,
   type MeetingAccess,
   type MeetingEvents,
   type MeetingLayout,
@@ -50,6 +52,9 @@ export class Meeting extends Emitter<MeetingEvents> {
   #participants: ReadonlyMap<string, ParticipantView> = new Map();
   #speakers: readonly string[] = [];
   #soundBlocked = false;
+  #encryption: EncryptionState;
+  /** Only for encrypted meetings: 50 ms of work must not stop pictures and sound. */
+  #crypto: Worker | undefined;
   readonly #worker: Worker;
   readonly #sound: Sound;
   readonly #muted: Record<SourceKind, boolean> = {
@@ -70,6 +75,7 @@ export class Meeting extends Emitter<MeetingEvents> {
 
   constructor(access: MeetingAccess, options: MeetingOptions = {}) {
     super();
+    this.#encryption = { kind: access.encrypted ? "waiting" : "transport" };
     this.#worker = new Worker(new URL("./worker/main.ts", import.meta.url), {
       type: "module",
       name: "darktower-media",
@@ -110,6 +116,11 @@ export class Meeting extends Emitter<MeetingEvents> {
   /** Participant ids, loudest first. */
   get speakers(): readonly string[] {
     return this.#speakers;
+  }
+
+  /** How the meeting is protected at this moment. */
+  get encryption(): EncryptionState {
+    return this.#encryption;
   }
 
   /** Opens sessions and prepares codecs and sound ahead of the join. */
@@ -206,6 +217,11 @@ export class Meeting extends Emitter<MeetingEvents> {
     this.#post({ type: "end-meeting" });
   }
 
+  /** Asks for new keys for everybody; the server grants it every ten seconds. */
+  rotateKeys(): void {
+    this.#post({ type: "rotate-keys" });
+  }
+
   /** Resolves when it is over; the meeting is of no use after it. */
   leave(): Promise<void> {
     if (this.#state.phase === "ended") return Promise.resolve();
@@ -267,10 +283,41 @@ export class Meeting extends Emitter<MeetingEvents> {
       case "resume-token":
         this.emit("resumeToken", message.token);
         return;
+      case "crypto-wanted":
+        this.#startCrypto();
+        return;
+      case "encryption":
+        this.#encryption = message.state;
+        this.emit("encryption", message.state);
+        return;
+      case "title":
+        this.emit("title", message.title);
+        return;
       case "stats":
         this.#statsWaiting.get(message.id)?.(message.stats);
         this.#statsWaiting.delete(message.id);
     }
+  }
+
+  #startCrypto(): void {
+    if (this.#crypto !== undefined) return;
+    const failed = (): void => {
+      this.#post({ type: "crypto-failed", message: "the crypto worker could not be started" });
+    };
+    try {
+      this.#crypto = new Worker(new URL("../../crypto/src/worker/main.ts", import.meta.url), {
+        type: "module",
+        name: "darktower-crypto",
+      });
+    } catch {
+      failed();
+      return;
+    }
+    this.#crypto.onerror = failed;
+    const { port1, port2 } = new MessageChannel();
+    const start: StartCrypto = { type: "start", port: port1, origin: location.origin };
+    this.#crypto.postMessage(start, [port1]);
+    this.#post({ type: "crypto", port: port2 }, [port2]);
   }
 
   #setState(state: MeetingState): void {
@@ -299,6 +346,7 @@ export class Meeting extends Emitter<MeetingEvents> {
     this.#sound.close();
     setTimeout(() => {
       this.#worker.terminate();
+      this.#crypto?.terminate();
     }, FAREWELL_MS);
   }
 

@@ -1,6 +1,7 @@
 // What page and worker say to each other. Media travels in transferred objects,
 // never copied.
 import type {
+  EncryptionState,
   JoinFailure,
   LeftReason,
   MeetingAccess,
@@ -29,6 +30,10 @@ export type ToWorker =
       readonly resumeToken: string | undefined;
     }
   | { readonly type: "warm" }
+  /** The way to the crypto worker. */
+  | { readonly type: "crypto"; readonly port: MessagePort }
+  /** There can be no crypto worker. */
+  | { readonly type: "crypto-failed"; readonly message: string }
   | { readonly type: "join"; readonly name: string; readonly pressedAt: number }
   /** The ports to the worklets, once there are any. */
   | { readonly type: "sound"; readonly capture: MessagePort; readonly playout: MessagePort }
@@ -47,6 +52,7 @@ export type ToWorker =
   | { readonly type: "detach"; readonly streamId: string; readonly id: number }
   | { readonly type: "remove"; readonly participantId: string }
   | { readonly type: "end-meeting" }
+  | { readonly type: "rotate-keys" }
   | { readonly type: "leave" }
   | { readonly type: "hurry" }
   | { readonly type: "stats"; readonly id: number };
@@ -64,4 +70,8 @@ export type FromWorker =
   | { readonly type: "join-done" }
   | { readonly type: "join-failed"; readonly reason: JoinFailure; readonly message: string }
   | { readonly type: "resume-token"; readonly token: string }
+  /** The meeting is encrypted: `crypto` or `crypto-failed` is waited for. */
+  | { readonly type: "crypto-wanted" }
+  | { readonly type: "encryption"; readonly state: EncryptionState }
+  | { readonly type: "title"; readonly title: string }
   | { readonly type: "stats"; readonly id: number; readonly stats: MeetingStats };

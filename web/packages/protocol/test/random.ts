@@ -33,14 +33,36 @@ export class Random {
 
 /** Runs `property` with many seeds; a failing one is named in the error. */
 export function forSeeds(count: number, property: (random: Random) => void): void {
-  const given = env["DARKTOWER_SEED"];
-  const seeds =
-    given === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(given)];
-  for (const seed of seeds) {
+  for (const seed of seeds(count)) {
     try {
-      property(new Random(seed * 2_654_435_761));
+      property(randomOf(seed));
     } catch (cause) {
-      throw new Error(`failed with DARKTOWER_SEED=${seed}`, { cause });
+      throw failure(seed, cause);
     }
   }
+}
+
+/** The same for a property that takes its time; one seed after the other. */
+export async function forSeedsAsync(
+  count: number,
+  property: (random: Random) => Promise<void>,
+): Promise<void> {
+  for (const seed of seeds(count)) {
+    try {
+      await property(randomOf(seed));
+    } catch (cause) {
+      throw failure(seed, cause);
+    }
+  }
+}
+
+function seeds(count: number): number[] {
+  const given = env["DARKTOWER_SEED"];
+  return given === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(given)];
+}
+
+const randomOf = (seed: number): Random => new Random(seed * 2_654_435_761);
+
+function failure(seed: number, cause: unknown): Error {
+  return new Error(`failed with DARKTOWER_SEED=${seed}`, { cause });
 }

@@ -1,5 +1,6 @@
 // The types of the SDK's public face: what a page says to a meeting and what it
 // hears. Views are immutable snapshots; a change gives new objects.
+import type { GroupView, Suite } from "@darktower/crypto";
 import type { HandlerId, MeetingCode, ParticipantId, StreamId } from "./ids";
 
 /** A server to dial. */
@@ -30,6 +31,8 @@ export interface MeetingAccess {
   readonly hostToken?: string;
   readonly maxParticipants: number;
   readonly participantCount: number;
+  /** End-to-end: who can't encrypt is refused. */
+  readonly encrypted: boolean;
   readonly controller: Endpoint;
   readonly handlers: readonly HandlerEndpoint[];
 }
@@ -40,6 +43,10 @@ export type JoinFailure =
   | "not-found"
   | "unauthorized"
   | "unsupported"
+  /** The meeting is end-to-end encrypted, and this browser can't do that. */
+  | "encryption-unsupported"
+  /** The meeting was said to be end-to-end encrypted, and then not. */
+  | "not-encrypted"
   | "unreachable"
   | "rate-limited"
   | "failed";
@@ -65,6 +72,10 @@ export type EndReason =
   | "replaced"
   /** The connection could not be got back in time. */
   | "lost"
+  /** Inside an encrypted meeting this browser lost the ability to encrypt. */
+  | "encryption-unsupported"
+  /** The server came to say that an encrypted meeting is not encrypted. */
+  | "not-encrypted"
   /** The server refused the session for good. */
   | "failed";
 
@@ -102,6 +113,15 @@ export interface ParticipantView {
   readonly microphone?: StreamView;
 }
 
+/** How a meeting is protected at this moment; nothing is sent or shown otherwise. */
+export type EncryptionState =
+  /** On the way to and from the server only: the server could listen. */
+  | { readonly kind: "transport" }
+  /** End-to-end, and the keys are not here yet: nothing is sent or shown. */
+  | { readonly kind: "waiting" }
+  /** End-to-end, with all there is to check. */
+  | { readonly kind: "end-to-end"; readonly suite: Suite; readonly view: GroupView };
+
 /** This participant; `participantId` is empty before the first join. */
 export type SelfView = ParticipantView;
 
@@ -132,6 +152,9 @@ export interface MeetingEvents {
   soundBlocked: boolean;
   /** To be kept for a reload; replaces the one before. */
   resumeToken: string;
+  encryption: EncryptionState;
+  /** The meeting's name, at the join and when the host changes it. */
+  title: string;
 }
 
 export type CarrierName = "datagram" | "stream";
@@ -172,6 +195,8 @@ export interface IncomingVideoStats {
   readonly lost: number;
   readonly decodeErrors: number;
   readonly keyframeRequests: number;
+  /** Frames that could not be opened, of epochs that this client is part of. */
+  readonly decryptFailures: number;
   /** Mean milliseconds from capture to drawing; clocks of both sides must agree. */
   readonly latencyMs: number;
 }
@@ -184,6 +209,8 @@ export interface IncomingAudioStats {
   readonly kbps: number;
   readonly lost: number;
   readonly decodeErrors: number;
+  /** As of video. */
+  readonly decryptFailures: number;
   /** Largest sample (0 to 1) played in the last half second. */
   readonly peak: number;
   /** Largest sample played since the stream began. */
@@ -203,10 +230,28 @@ export interface JoinTimings {
   /** Milliseconds after `pressedAt`; null until it happened. */
   readonly joinedMs: number | null;
   readonly mediaReadyMs: number | null;
+  /** Of an encrypted meeting: the first keys. */
+  readonly keysMs: number | null;
   readonly firstVideoFrameMs: number | null;
   readonly firstVideoDecodedMs: number | null;
   readonly firstVideoDrawnMs: number | null;
   readonly firstAudioMs: number | null;
+}
+
+/** End-to-end encryption in figures. */
+export interface EncryptionStats {
+  readonly suite: Suite;
+  /** Of groups, counted from 1 in a meeting. */
+  readonly group: number;
+  readonly epoch: number;
+  /** Own leaf; null while there are no keys. */
+  readonly leaf: number | null;
+  readonly sealed: number;
+  readonly opened: number;
+  /** All streams together. */
+  readonly decryptFailures: number;
+  /** Mean milliseconds in which a frame was opened, waiting for its turn included. */
+  readonly openMs: number;
 }
 
 export interface MeetingStats {
@@ -219,6 +264,8 @@ export interface MeetingStats {
   readonly outgoing: readonly OutgoingStats[];
   readonly video: readonly IncomingVideoStats[];
   readonly audio: readonly IncomingAudioStats[];
+  /** Null where the meeting is not end-to-end encrypted. */
+  readonly encryption: EncryptionStats | null;
   /** What came in and was thrown away, by cause. */
   readonly discarded: Readonly<Record<string, number>>;
   /** Of the AudioContext: "running", or no sound is heard. */

@@ -122,6 +122,7 @@ export function parseAccess(answer: unknown): MeetingAccess {
     ...(hostToken === undefined ? {} : { hostToken }),
     maxParticipants: fields.count("max_participants"),
     participantCount: fields.count("participant_count"),
+    encrypted: fields.optionalRecord("settings")?.flag("enable_e2e_encryption") ?? false,
     controller: endpoint(controller),
     handlers,
   };
@@ -186,6 +187,15 @@ class Fields {
 
   record(name: string): Fields {
     return new Fields(this.#record[name]);
+  }
+
+  optionalRecord(name: string): Fields | undefined {
+    return isRecord(this.#record[name]) ? this.record(name) : undefined;
+  }
+
+  /** False when it is not there. */
+  flag(name: string): boolean {
+    return this.#record[name] === true;
   }
 }
 

@@ -4,6 +4,7 @@ export * from "./api";
 export * from "./assignments";
 export * from "./backoff";
 export { CloseCode } from "./ending";
+export type { EncryptionAbility, Position } from "./encryption";
 export * from "./http";
 export * from "./ids";
 export * from "./liveness";

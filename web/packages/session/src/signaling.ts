@@ -11,8 +11,11 @@ import {
   PublishStreamSchema,
   writeClientMessage,
   type ClientBody,
+  type E2eeEntry,
   type ErrorMessage,
   type JoinResponse,
+  type MeetingInfo,
+  type Mls,
   type Received,
   type ServerBody,
   EndMeetingSchema,
@@ -25,8 +28,10 @@ import {
   UnpublishStreamSchema,
   UpdateLayoutSchema,
 } from "@darktower/protocol";
+import type { AnswerOutcome } from "@darktower/crypto";
 import type { MeetingLayout, SourceKind } from "./api";
 import type { Assignment } from "./assignments";
+import { offerOf, outcomeOfError, type EncryptionAbility } from "./encryption";
 import { streamId, type HandlerId, type StreamId } from "./ids";
 import {
   readAssignments,
@@ -75,6 +80,13 @@ export type SignalingEvent =
     }
   | { readonly type: "keyframe"; readonly streamId: StreamId }
   | { readonly type: "media-server"; readonly server: MediaServer }
+  /** What the meeting is: at each join, and when the host changes it. */
+  | { readonly type: "meeting"; readonly info: MeetingInfo }
+  /** The way into the meeting's group: with each join, or another one later. */
+  | { readonly type: "entry"; readonly entry: E2eeEntry; readonly seated: boolean }
+  | { readonly type: "mls"; readonly mls: Mls }
+  /** What became of {@link Signaling.sendMls}; each call gets one. */
+  | { readonly type: "mls-answer"; readonly id: number; readonly outcome: AnswerOutcome }
   /** A request came to nothing. */
   | { readonly type: "refused"; readonly request: string; readonly message: string };
 
@@ -94,6 +106,8 @@ export interface SignalingOptions {
 interface Pending {
   readonly body: ClientBody;
   readonly stream?: StreamId;
+  /** Of {@link Signaling.sendMls}. */
+  readonly mls?: number;
 }
 
 export class Signaling {
@@ -106,10 +120,11 @@ export class Signaling {
   readonly #registered = new Set<StreamId>();
   readonly #pending = new Map<bigint, Pending>();
   /** Requests to be said again after a rate limit. */
-  #postponed: { at: number; body: ClientBody }[] = [];
+  #postponed: { at: number; what: Pending }[] = [];
   #joinRequestId = 0n;
   #nextRequestId = 1n;
   #name = "";
+  #ability: EncryptionAbility = { able: true, position: undefined };
   #layout: MeetingLayout = { rows: 3, columns: 3 };
   /** One layout is on its way at a time: a window that is being resized asks often. */
   #layoutRequest: bigint | undefined;
@@ -146,6 +161,8 @@ export class Signaling {
     const phase = this.#seat.phase;
     if (phase.phase !== this.#shownPhase.phase) {
       this.#shownPhase = phase;
+      // What was asked of a session that is gone is never answered.
+      if (phase.phase !== "joined") this.#forgetRequests();
       this.#event({ type: "phase", phase });
     }
     return this.#effects.splice(0);
@@ -204,6 +221,27 @@ export class Signaling {
     this.#request({ case: "requestMediaToken", value });
   }
 
+  /** What is offered with the next join. Able to encrypt until told otherwise. */
+  setEncryption(ability: EncryptionAbility): void {
+    this.#ability = ability;
+  }
+
+  /** Says something to the group; an `mls-answer` with this id tells what became of it. */
+  sendMls(id: number, mls: Mls): void {
+    const attempt = this.#seat.attempt;
+    if (attempt === undefined || !this.#joined) {
+      this.#event({ type: "mls-answer", id, outcome: { type: "lost" } });
+      return;
+    }
+    this.#send(attempt, { body: { case: "mls", value: mls }, mls: id });
+  }
+
+  /** Encryption came to nothing: better out than without. */
+  giveUpEncryption(reason: "encryption-unsupported" | "not-encrypted"): void {
+    this.#request({ case: "leave", value: create(LeaveSchema) });
+    this.#seat.finish(reason);
+  }
+
   leave(): void {
     this.#request({ case: "leave", value: create(LeaveSchema) });
     this.#seat.finish("left");
@@ -228,7 +266,8 @@ export class Signaling {
     const due = this.#postponed.filter((one) => one.at <= nowMs);
     if (due.length === 0) return;
     this.#postponed = this.#postponed.filter((one) => one.at > nowMs);
-    for (const { body } of due) this.#request(body);
+    const attempt = this.#seat.attempt;
+    for (const { what } of due) if (attempt !== undefined) this.#send(attempt, what);
   }
 
   hurry(nowMs: number): void {
@@ -286,6 +325,21 @@ export class Signaling {
         if (server !== undefined) this.#event({ type: "media-server", server });
         return;
       }
+      case "meetingUpdated":
+        if (body.value.meeting !== undefined) {
+          this.#event({ type: "meeting", info: body.value.meeting });
+        }
+        return;
+      case "e2eeEntry":
+        this.#event({ type: "entry", entry: body.value, seated: false });
+        return;
+      case "mls":
+        this.#event({ type: "mls", mls: body.value });
+        return;
+      case "ack":
+        if (pending?.mls === undefined) return;
+        this.#event({ type: "mls-answer", id: pending.mls, outcome: { type: "ack" } });
+        return;
       case "streamPublished":
         if (pending?.stream !== undefined) this.#registered.add(pending.stream);
         this.#applyToRoster(body);
@@ -325,14 +379,15 @@ export class Signaling {
 
   /** The join, and at once behind it all that a seated client would say. */
   #sendJoin(attempt: number, resume: Uint8Array | undefined): void {
-    this.#pending.clear();
-    this.#postponed = [];
+    this.#forgetRequests();
     if (resume === undefined) this.#registered.clear();
+    const offer = offerOf(this.#ability, resume !== undefined);
     const join = create(JoinRequestSchema, {
       meetingId: this.#options.meetingId,
       joinToken: resume === undefined ? this.#options.joinToken : "",
       resumeToken: resume ?? new Uint8Array(),
       participantName: this.#name,
+      ...(offer === undefined ? {} : { e2ee: offer }),
       keptStreamIds: resume === undefined ? [] : [...this.#registered],
       capabilities: {
         videoCodecs: ["VP8", "VP9"],
@@ -340,13 +395,13 @@ export class Signaling {
         maxVideoStreams: VIDEO_SLOTS_MAX,
       },
     });
-    this.#joinRequestId = this.#send(attempt, { case: "joinRequest", value: join });
+    this.#joinRequestId = this.#send(attempt, { body: { case: "joinRequest", value: join } });
     for (const publication of this.#publications.values()) {
       if (!this.#registered.has(publication.streamId)) this.#sendPublish(publication);
     }
     const value = create(SubscribeLayoutSchema, { layout: this.#wireLayout() });
     this.#sentLayout = this.#layout;
-    this.#layoutRequest = this.#send(attempt, { case: "subscribeLayout", value });
+    this.#layoutRequest = this.#send(attempt, { body: { case: "subscribeLayout", value } });
   }
 
   #seated(attempt: number, response: JoinResponse, nowMs: number): void {
@@ -356,6 +411,11 @@ export class Signaling {
     this.#seat.handleJoined(attempt, response.resumeToken, nowMs);
     this.#reconcile(new Map(self.streams.map((one) => [streamId(one.streamId), one.muted])));
     this.#event({ type: "resume-token", token: response.resumeToken });
+    if (response.meeting !== undefined) this.#event({ type: "meeting", info: response.meeting });
+    // Ahead of media: nothing may be sent before it is known how.
+    if (response.e2ee !== undefined) {
+      this.#event({ type: "entry", entry: response.e2ee, seated: true });
+    }
     const servers = readMediaServers(response);
     this.#event({ type: "seated", userId: response.userId, servers });
     if (response.sendDirective !== undefined) {
@@ -395,7 +455,11 @@ export class Signaling {
     }
     if (pending === undefined) return;
     if (error.retryAfterMs !== undefined && this.#postponed.length < PENDING_MAX) {
-      this.#postponed.push({ at: nowMs + retryAfterMs, body: pending.body });
+      this.#postponed.push({ at: nowMs + retryAfterMs, what: pending });
+      return;
+    }
+    if (pending.mls !== undefined) {
+      this.#event({ type: "mls-answer", id: pending.mls, outcome: outcomeOfError(error) });
       return;
     }
     if (pending.stream !== undefined) this.#publications.delete(pending.stream);
@@ -421,7 +485,7 @@ export class Signaling {
     if (!this.#joined || attempt === undefined || busy || this.#sentLayout === this.#layout) return;
     const value = create(UpdateLayoutSchema, { layout: this.#wireLayout() });
     this.#sentLayout = this.#layout;
-    this.#layoutRequest = this.#send(attempt, { case: "updateLayout", value });
+    this.#layoutRequest = this.#send(attempt, { body: { case: "updateLayout", value } });
   }
 
   #sendPublish(publication: Publication): void {
@@ -459,17 +523,31 @@ export class Signaling {
   /** To the session that counts now; nothing while there is none. */
   #request(body: ClientBody, stream?: StreamId): void {
     const attempt = this.#seat.attempt;
-    if (attempt !== undefined) this.#send(attempt, body, stream);
+    const what: Pending = stream === undefined ? { body } : { body, stream };
+    if (attempt !== undefined) this.#send(attempt, what);
   }
 
-  #send(attempt: number, body: ClientBody, stream?: StreamId): bigint {
+  #send(attempt: number, what: Pending): bigint {
     const id = this.#nextRequestId++;
-    for (const oldest of this.#pending.keys()) {
+    for (const [oldest, forgotten] of this.#pending) {
       if (this.#pending.size < PENDING_MAX) break;
       this.#pending.delete(oldest);
+      this.#lose(forgotten);
     }
-    this.#pending.set(id, stream === undefined ? { body } : { body, stream });
-    this.#effects.push({ type: "send", attempt, message: writeClientMessage(id, body) });
+    this.#pending.set(id, what);
+    this.#effects.push({ type: "send", attempt, message: writeClientMessage(id, what.body) });
     return id;
+  }
+
+  #forgetRequests(): void {
+    const all = [...this.#pending.values(), ...this.#postponed.map((one) => one.what)];
+    this.#pending.clear();
+    this.#postponed = [];
+    for (const one of all) this.#lose(one);
+  }
+
+  #lose(request: Pending): void {
+    if (request.mls === undefined) return;
+    this.#event({ type: "mls-answer", id: request.mls, outcome: { type: "lost" } });
   }
 }

@@ -115,6 +115,9 @@ const ANSWER = {
 describe("the HTTP API", () => {
   it("gives access to a meeting", () => {
     const access = parseAccess(ANSWER);
+    expect(access.encrypted).toBe(false);
+    const settings = { enable_e2e_encryption: true };
+    expect(parseAccess({ ...ANSWER, settings }).encrypted).toBe(true);
     expect(access.controller.certificateHashes).toEqual([Uint8Array.of(1, 2)]);
     expect(access.handlers[0]?.handlerId).toBe("h");
     expect(access.expiresAt.toISOString()).toBe("2026-11-21T05:25:01.000Z");

@@ -21,6 +21,7 @@ export function remedyOf(ending: Ending): Remedy {
     case "unreachable":
     case "rate-limited":
     case "failed":
+    case "not-encrypted":
       return "try-again";
     case "ended":
     case "meeting-ended":
@@ -28,6 +29,7 @@ export function remedyOf(ending: Ending): Remedy {
     case "replaced":
       return "use-here";
     case "unsupported":
+    case "encryption-unsupported":
     case "insecure":
       return "copy-link";
     case "removed":

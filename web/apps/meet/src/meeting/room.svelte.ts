@@ -1,6 +1,7 @@
 // The meeting as the page draws it: a reactive picture of the SDK's meeting and
 // the person's own view of it (pin, hidden tile, sharing). Driven by the SDK's
 // events; pictures and sound go from worker to screen and speaker without it.
+import type { Alarm, EncryptionState, KeyHolder } from "@darktower/media";
 import type {
   MeetingLayout,
   MeetingState,
@@ -10,6 +11,9 @@ import type {
 } from "@darktower/session";
 import { createContext } from "svelte";
 import type { MeetingHandle } from "../app/backend";
+import { deviceStore } from "../app/storage";
+import { KnownDevices } from "../encryption/known";
+import { lockOf, type LockState } from "../encryption/lock";
 import { texts } from "../texts";
 import { Announcer } from "./announcer.svelte";
 
@@ -49,6 +53,13 @@ export class Room {
   sharing = $state(false);
   /** The browser holds the sound back until a key or click. */
   soundBlocked = $state(false);
+  encryption = $state.raw<EncryptionState>() as EncryptionState;
+  /** Known people with a device that is not known, by participant id. */
+  flagged = $state.raw<ReadonlySet<string>>(new Set());
+  readonly lock: LockState = $derived(lockOf(this.encryption, this.flagged.size));
+  readonly alarms: readonly Alarm[] = $derived(
+    this.encryption.kind === "end-to-end" ? this.encryption.view.alarms : [],
+  );
   readonly isHost = $derived(this.self.role === "host");
   readonly headcount = $derived(this.others.length + 1);
 
@@ -62,6 +73,7 @@ export class Room {
   });
 
   readonly #stops: (() => void)[] = [];
+  readonly #known = new KnownDevices(deviceStore);
   /** Keys of shared screens, in the order in which the sharing began. */
   #screens = $state.raw<readonly string[]>([]);
   #camera: MediaStreamTrack | null = null;
@@ -73,6 +85,7 @@ export class Room {
   constructor(meeting: MeetingHandle, onEnd: (state: MeetingState) => void) {
     this.meeting = meeting;
     this.self = meeting.self;
+    this.encryption = meeting.encryption;
     this.#take();
     this.#stops.push(
       meeting.on("state", (state) => {
@@ -89,6 +102,7 @@ export class Room {
         if (reason === "meeting-ended") return;
         this.announcer.person(reason, participant.name);
       }),
+      meeting.on("encryption", (state) => this.#protect(state)),
       meeting.on("soundBlocked", (blocked) => (this.soundBlocked = blocked)),
       meeting.on("trackEnded", (kind) => {
         if (kind === "screen") this.sharing = false;
@@ -184,6 +198,12 @@ export class Room {
     this.meeting.stopScreen();
   }
 
+  /** The person compared the codes: this device is theirs. */
+  acceptKey(holder: KeyHolder): void {
+    this.#known.accept(holder);
+    this.#protect(this.encryption);
+  }
+
   /** Stops listening to the meeting. */
   close(): void {
     for (const stop of this.#stops) stop();
@@ -214,6 +234,11 @@ export class Room {
       this.others.filter(sharesScreen).map((p) => tileKey(p.participantId, "screen")),
     );
     this.#screens = [...new Set([...this.#screens.filter((key) => shared.has(key)), ...shared])];
+  }
+
+  #protect(state: EncryptionState): void {
+    this.encryption = state;
+    this.flagged = state.kind === "end-to-end" ? this.#known.meet(state.view.holders) : new Set();
   }
 
   #hear(ids: readonly string[]): void {

@@ -10,6 +10,7 @@ describe("a key", () => {
     expect(press("V")).toBe("camera");
     expect(press("s")).toBe("share");
     expect(press("p")).toBe("people");
+    expect(press("e")).toBe("encryption");
     expect(press("l")).toBe("leave");
     expect(press("?")).toBe("shortcuts");
   });

@@ -1,7 +1,8 @@
 // Which key does what in a meeting. Pure: it looks at an event's facts and names
 // an action; who listens and acts is MeetingView.
 
-export type Action = "microphone" | "camera" | "share" | "people" | "leave" | "shortcuts";
+export type Action =
+  "microphone" | "camera" | "share" | "people" | "encryption" | "leave" | "shortcuts";
 
 /** The keys as they are written on a keyboard; shown in tooltips and in the help. */
 export const KEYS: Readonly<Record<Action, string>> = {
@@ -9,6 +10,7 @@ export const KEYS: Readonly<Record<Action, string>> = {
   camera: "V",
   share: "S",
   people: "P",
+  encryption: "E",
   leave: "L",
   shortcuts: "?",
 };

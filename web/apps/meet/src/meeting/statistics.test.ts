@@ -25,10 +25,21 @@ const stats: MeetingStats = {
       lost: 0,
       decodeErrors: 0,
       keyframeRequests: 0,
+      decryptFailures: 3,
       latencyMs: 40,
     },
   ],
   audio: [],
+  encryption: {
+    suite: 4,
+    group: 1,
+    epoch: 7,
+    leaf: 2,
+    sealed: 10,
+    opened: 20,
+    decryptFailures: 3,
+    openMs: 0.127,
+  },
   discarded: { late: 2, none: 0 },
   audioOutput: "running",
   joinTimings: null,
@@ -39,8 +50,18 @@ describe("statistics", () => {
     const text = asText(sections(stats, () => "Ana"));
     expect(text).toContain("Round trip, signaling: 4 ms");
     expect(text).toContain("Round trip, media: –");
-    expect(text).toContain("Ana, camera: stream · 1280×720 · 30 fps · 1.5 Mbit/s · 0 lost");
+    expect(text).toContain(
+      "Ana, camera: stream · 1280×720 · 30 fps · 1.5 Mbit/s · 0 lost · 3 not opened",
+    );
+    expect(text).toContain("Cipher: AES-128-GCM");
+    expect(text).toContain("Epoch: 7 of group 1");
+    expect(text).toContain("Frames that could not be opened: 3");
     expect(text).toContain("late: 2");
     expect(text).not.toContain("none:");
+  });
+
+  it("say nothing of a cipher where there is none", () => {
+    const text = asText(sections({ ...stats, encryption: null }, () => "Ana"));
+    expect(text).not.toContain("Encryption");
   });
 });

@@ -54,6 +54,19 @@ export function sections(stats: MeetingStats, nameOf: (id: string) => string): r
       ],
     },
   ];
+  const { encryption } = stats;
+  if (encryption !== null) {
+    const rows: Row[] = [
+      [t.suite, t.suites[encryption.suite]],
+      [t.epoch, t.epochOf(encryption.epoch, encryption.group)],
+      [t.leaf, encryption.leaf === null ? t.unknown : String(encryption.leaf)],
+      [t.sealed, String(encryption.sealed)],
+      [t.opened, String(encryption.opened)],
+      [t.decryptFailures, String(encryption.decryptFailures)],
+      [t.openTime, t.fineMs(encryption.openMs)],
+    ];
+    all.splice(1, 0, { title: t.encryption, rows });
+  }
   const { joinTimings: join } = stats;
   if (join !== null) {
     const rows: Row[] = [
@@ -61,6 +74,7 @@ export function sections(stats: MeetingStats, nameOf: (id: string) => string): r
       [t.firstVideo, ms(join.firstVideoDrawnMs)],
       [t.firstAudio, ms(join.firstAudioMs)],
     ];
+    if (join.keysMs !== null) rows.splice(1, 0, [t.keys, ms(join.keysMs)]);
     all.push({ title: t.join, rows });
   }
   const discarded = Object.entries(stats.discarded).filter(([, n]) => n > 0);
@@ -91,6 +105,7 @@ const seen = (video: IncomingVideoStats): string =>
     rate(video.kbps),
     t.lost(video.lost),
     some(video.decodeErrors, t.decodeErrors),
+    some(video.decryptFailures, t.unopened),
   );
 
 const heard = (audio: IncomingAudioStats): string =>
@@ -100,6 +115,7 @@ const heard = (audio: IncomingAudioStats): string =>
     t.lost(audio.lost),
     t.concealed(audio.concealedMs),
     some(audio.decodeErrors, t.decodeErrors),
+    some(audio.decryptFailures, t.unopened),
   );
 
 /** The sections as plain text, a line a row. */

@@ -210,6 +210,11 @@ export class Visit {
       this.#resumeToken = token;
       this.keepSeat();
     });
+    meeting.on("title", (title) => {
+      if (this.access !== null && this.access.displayName !== title) {
+        this.access = { ...this.access, displayName: title };
+      }
+    });
     this.#room = room;
     this.#roomAccess = access;
     if (this.#closed) void this.#takeRoom()?.meeting.leave();

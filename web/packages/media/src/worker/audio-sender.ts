@@ -4,6 +4,7 @@ import type { StreamId } from "@darktower/session";
 import { AUDIO_BLOCK, AUDIO_RATE, type FromCapture } from "../audio-messages";
 import { SampleClock, epochMicros } from "../rules/clock";
 import { levelByte } from "../rules/level";
+import type { Encryption } from "./encryption";
 import { Outgoing } from "./outgoing";
 
 export const AUDIO_BITRATE = 32_000;
@@ -24,9 +25,11 @@ export class AudioSender {
   constructor(
     readonly streamId: StreamId,
     number: number,
+    encryption: Encryption,
   ) {
     this.outgoing = new Outgoing(
       { streamId, number, kind: "audio", codec: "opus", screen: false },
+      encryption,
       () => undefined,
     );
     // So that the first packet does not wait for it.

@@ -29,6 +29,7 @@ interface Packet {
 export class AudioSink {
   readonly type = "audio";
   live = false;
+  decryptFailures = 0;
   playout: PlayoutStats | undefined;
   readonly #order = new SequenceOrder<Packet>(REORDER_MS);
   readonly #seen = new Deduplicator();
@@ -64,6 +65,10 @@ export class AudioSink {
     const { header, payload } = whole;
     const first = header.sequence - BigInt(header.extension.fragment);
     this.#take(first, header.sequence, { ...header, payload });
+  }
+
+  unopened(counts: boolean): void {
+    if (counts) this.decryptFailures += 1;
   }
 
   stop(): void {
@@ -160,6 +165,7 @@ export class AudioSink {
       kbps: this.#received.rates(performance.now()).kbps,
       lost: this.#lost,
       decodeErrors: this.#decodeErrors,
+      decryptFailures: this.decryptFailures,
       ...playout,
     };
   }

@@ -3,6 +3,7 @@
 import {
   type EncodingOrder,
   type HandlerId,
+  type JoinFailure,
   type MeetingAccess,
   type MeetingLayout,
   type MeetingStats,
@@ -18,8 +19,10 @@ import {
   streamId,
 } from "@darktower/session";
 import type { FromWorker, SourceInfo, VideoKind } from "../messages";
+import type { E2eeEntry } from "@darktower/protocol";
 import { AUDIO_BITRATE, AudioSender } from "./audio-sender";
 import { ControllerLink } from "./controller-link";
+import { Encryption } from "./encryption";
 import { HandlerLink, type HandlerEvents } from "./handler-link";
 import { Incoming } from "./incoming";
 import { collectStats, type Timings } from "./stats";
@@ -41,6 +44,7 @@ export type Sender = AudioSender | VideoSender;
 export class Engine {
   readonly signaling: Signaling;
   readonly incoming: Incoming;
+  readonly encryption: Encryption;
   readonly handlers = new Map<HandlerId, HandlerLink>();
   readonly senders = new Map<SourceKind, Sender>();
   readonly discarded = new Map<string, number>();
@@ -53,7 +57,15 @@ export class Engine {
   #directive: readonly EncodingOrder[] = [];
   #nextNumber = 1;
   #joinedOnce = false;
+  #ended = false;
   #viewsDue = false;
+  /** The way into the group that came with the join that is being handled. */
+  #entry: E2eeEntry | undefined;
+  #toldRoster = "";
+  /** Why this browser can't encrypt. */
+  #unable: string | undefined;
+  /** What a join that failed is told to the page as, where the seat knows less. */
+  #failure: { readonly reason: JoinFailure; readonly message: string } | undefined;
 
   constructor(
     access: MeetingAccess,
@@ -73,7 +85,27 @@ export class Engine {
       this.#handle(event);
     });
     this.#handlerEvents = this.#makeHandlerEvents();
-    this.incoming = new Incoming(this.signaling, {
+    this.encryption = new Encryption({
+      keys: (added) => {
+        this.#keysCame(added);
+      },
+      send: (id, mls) => {
+        this.signaling.sendMls(id, mls);
+        this.#controller.pump();
+      },
+      position: (position) => {
+        this.signaling.setEncryption({ able: true, position });
+      },
+      shown: (state) => {
+        this.#post({ type: "encryption", state });
+      },
+      unsupported: (message) => {
+        this.cannotEncrypt(message);
+      },
+    });
+    this.encryption.required = access.encrypted;
+    if (access.encrypted) this.#post({ type: "crypto-wanted" });
+    this.incoming = new Incoming(this.signaling, this.encryption, {
       requestKeyframe: (id, encoding) => {
         for (const link of this.handlers.values()) link.requestKeyframe(id, encoding);
       },
@@ -96,6 +128,7 @@ export class Engine {
 
   warm(): void {
     prepareVideoDecoders();
+    if (this.#access.encrypted) this.encryption.tell({ type: "warm" });
     this.#controller.warm();
     if (this.#userId !== undefined) return;
     for (const endpoint of this.#access.handlers.slice(0, WARM_HANDLERS)) {
@@ -108,6 +141,12 @@ export class Engine {
 
   join(name: string, pressedAt: number): void {
     this.timings = { pressedAt };
+    if (this.encryption.required && this.#unable !== undefined) {
+      this.#close();
+      const message = this.#unable;
+      this.#post({ type: "join-failed", reason: "encryption-unsupported", message });
+      return;
+    }
     this.warm();
     this.signaling.join(name, performance.now());
     this.#controller.pump();
@@ -118,7 +157,9 @@ export class Engine {
     const id = streamId(crypto.randomUUID());
     const number = this.#freeNumber();
     const sender =
-      kind === "microphone" ? new AudioSender(id, number) : new VideoSender(kind, id, number);
+      kind === "microphone"
+        ? new AudioSender(id, number, this.encryption)
+        : new VideoSender(kind, id, number, this.encryption);
     if (this.#userId !== undefined) sender.outgoing.userId = this.#userId;
     this.senders.set(kind, sender);
     const quality = kind === "microphone" ? undefined : VIDEO_QUALITY[kind];
@@ -193,6 +234,16 @@ export class Engine {
     this.#controller.pump();
   }
 
+  /** The crypto worker can't be, or can't go on. */
+  cannotEncrypt(message: string): void {
+    this.#unable = message;
+    this.signaling.setEncryption({ able: false });
+    if (!this.encryption.required || this.signaling.phase.phase === "idle") return;
+    this.#failure = { reason: "encryption-unsupported", message };
+    this.signaling.giveUpEncryption("encryption-unsupported");
+    this.#controller.pump();
+  }
+
   stats(): MeetingStats {
     return collectStats(this);
   }
@@ -207,11 +258,26 @@ export class Engine {
       case "seated":
         this.#seated(event.userId, event.servers);
         return;
+      case "meeting":
+        this.#post({ type: "title", title: event.info.displayName });
+        if (event.info.enableE2eEncryption) this.encryption.required = true;
+        return;
+      case "entry":
+        if (event.seated) this.#entry = event.entry;
+        else this.encryption.tell({ type: "entry", entry: event.entry });
+        return;
+      case "mls":
+        this.encryption.tell({ type: "mls", mls: event.mls });
+        return;
+      case "mls-answer":
+        this.encryption.tell({ type: "answer", id: event.id, outcome: event.outcome });
+        return;
       case "resume-token":
         this.#post({ type: "resume-token", token: writeToken(event.token) });
         return;
       case "roster":
         this.incoming.sweep();
+        this.#tellRoster();
         this.#obey();
         this.#scheduleViews();
         return;
@@ -253,16 +319,19 @@ export class Engine {
   #phase(): void {
     const { phase } = this.signaling;
     if (phase.phase === "ended") {
+      if (this.#ended) return;
+      this.#ended = true;
       this.#close();
-      if (phase.neverJoined && phase.reason !== "left") {
+      if ((phase.neverJoined || !this.#joinedOnce) && phase.reason !== "left") {
         const reason = /has ended/.test(phase.message) ? "ended" : phase.failure;
-        this.#post({ type: "join-failed", reason, message: phase.message });
+        this.#post({ type: "join-failed", reason, message: phase.message, ...this.#failure });
         return;
       }
       this.#post({ type: "state", state: { phase: "ended", reason: phase.reason } });
       return;
     }
     if (phase.phase === "reconnecting") {
+      if (this.encryption.required) this.encryption.tell({ type: "session-lost" });
       // The seat counts on a monotonic clock; pages show the time of day.
       const since = performance.timeOrigin + phase.since;
       this.#post({ type: "state", state: { phase: "reconnecting", since } });
@@ -276,6 +345,7 @@ export class Engine {
   }
 
   #seated(userId: bigint, servers: Extract<SignalingEvent, { type: "seated" }>["servers"]): void {
+    if (!this.#enterGroup()) return;
     this.#note("joinedMs");
     if (this.#userId !== undefined && this.#userId !== userId) {
       // Another seat than before: nothing of the old media sessions is valid.
@@ -288,6 +358,61 @@ export class Engine {
       for (const sender of this.senders.values()) sender.outgoing.userId = userId;
     }
     for (const server of servers) this.#handler(server.endpoint).start(server);
+  }
+
+  /**
+   * Hands the way into the group on. False: the server let us into an encrypted
+   * meeting and says it is not one; nothing may be sent there.
+   */
+  #enterGroup(): boolean {
+    const entry = this.#entry;
+    this.#entry = undefined;
+    const { self } = this.signaling.roster;
+    if (entry !== undefined && self !== undefined) {
+      const { participantId: id, name } = self;
+      const participantIds = this.#participantIds();
+      this.#toldRoster = participantIds.join();
+      const { meetingId } = this.#access;
+      this.encryption.seated({ meetingId, participantId: id, name, participantIds }, entry);
+      if (!this.#access.encrypted) this.#post({ type: "crypto-wanted" });
+      return true;
+    }
+    if (!this.encryption.required) {
+      this.#post({ type: "encryption", state: { kind: "transport" } });
+      return true;
+    }
+    const message = "the meeting is end-to-end encrypted, and the server says it is not";
+    this.#failure = { reason: "not-encrypted", message };
+    this.signaling.giveUpEncryption("not-encrypted");
+    this.#controller.pump();
+    return false;
+  }
+
+  #participantIds(): string[] {
+    const { self, others } = this.signaling.roster;
+    return [...(self === undefined ? [] : [self.participantId]), ...others.keys()];
+  }
+
+  #tellRoster(): void {
+    if (!this.encryption.required) return;
+    this.incoming.wake();
+    const participantIds = this.#participantIds();
+    const told = participantIds.join();
+    if (told === this.#toldRoster) return;
+    this.#toldRoster = told;
+    this.encryption.tell({ type: "roster", participantIds });
+  }
+
+  #keysCame(added: boolean): void {
+    if (this.encryption.ready) this.#note("keysMs");
+    this.incoming.wake();
+    const watched = [...this.senders.values()].filter((sender) => sender.active);
+    this.#obey();
+    if (!added) return;
+    // Who has just come can't decode what builds on pictures of before.
+    for (const sender of watched) {
+      if (sender instanceof VideoSender) sender.requestKey();
+    }
   }
 
   #handler(endpoint: ConstructorParameters<typeof HandlerLink>[0]): HandlerLink {
@@ -341,7 +466,8 @@ export class Engine {
       sender.outgoing.links = named.length > 0 ? named : links;
       // Encoding for nobody would only use up the key frame that comes first.
       const connected = sender.outgoing.links.some((link) => link.ready);
-      sender.setActive(active && connected, order?.maxBitrate ?? 0);
+      const sendable = active && connected && this.encryption.ready;
+      sender.setActive(sendable, order?.maxBitrate ?? 0);
     }
   }
 
@@ -356,6 +482,7 @@ export class Engine {
     for (const link of this.handlers.values()) link.close();
     this.#controller.cool();
     this.incoming.close();
+    if (this.encryption.required) this.encryption.close();
   }
 
   #freeNumber(): number {

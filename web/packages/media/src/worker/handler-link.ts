@@ -36,7 +36,8 @@ const DATAGRAMS_QUEUED_MAX = 256;
 
 /** Where the frames of one incoming stream go. */
 export interface GroupSink {
-  frame(header: FrameHeader, payload: Uint8Array): void;
+  /** A promise: there is no room for another before it resolves. */
+  frame(header: FrameHeader, payload: Uint8Array): Promise<void> | void;
   end(): void;
 }
 
@@ -253,7 +254,7 @@ export class HandlerLink implements MediaPath {
         parser.push(value);
         for (let item = parser.next(); item !== undefined; item = parser.next()) {
           if (item.type === "frame") {
-            sink?.frame(item.header, item.payload);
+            await sink?.frame(item.header, item.payload);
             continue;
           }
           sink = this.#events.group(item.header);

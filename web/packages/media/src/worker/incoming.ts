@@ -1,10 +1,13 @@
 // All that is received: which stream a group or a datagram belongs to, its sink,
-// and the sinks' life as people come, publish, mute and go.
+// and the sinks' life as people come, publish, mute and go. In encrypted meetings
+// a frame is opened before its sink gets it.
 import {
   Reassembler,
   splitLabel,
   type ParsedDatagram,
+  type FrameHeader,
   type StreamHeader,
+  type WholeFrame,
 } from "@darktower/protocol";
 import {
   AssignmentMap,
@@ -14,7 +17,9 @@ import {
   type StreamId,
 } from "@darktower/session";
 import type { FromPlayout, ToPlayout } from "../audio-messages";
+import { TurnQueue } from "../rules/turn-queue";
 import { AudioSink } from "./audio-sink";
+import type { Encryption, FrameFacts, OpenFailure } from "./encryption";
 import type { GroupSink } from "./handler-link";
 import { VideoSink, type VideoStep } from "./video-sink";
 
@@ -33,19 +38,23 @@ export interface IncomingEvents {
 }
 
 type Sink = VideoSink | AudioSink;
+type Turns = TurnQueue<OpenFailure>;
 
 export class Incoming {
   readonly assignments = new AssignmentMap<ParsedDatagram>();
   readonly #signaling: Signaling;
+  readonly #encryption: Encryption;
   readonly #events: IncomingEvents;
+  readonly #turns = new Map<StreamId, Turns>();
   readonly #sinks = new Map<StreamId, Sink>();
   readonly #since = new Map<StreamId, number>();
   readonly #reassembler = new Reassembler();
   #playout: MessagePort | undefined;
   #nextSource = 1;
 
-  constructor(signaling: Signaling, events: IncomingEvents) {
+  constructor(signaling: Signaling, encryption: Encryption, events: IncomingEvents) {
     this.#signaling = signaling;
+    this.#encryption = encryption;
     this.#events = events;
   }
 
@@ -65,7 +74,28 @@ export class Incoming {
   }
 
   group(header: StreamHeader): GroupSink | undefined {
-    return this.#sinkOf(streamId(header.streamId), header.kind)?.group(header);
+    const sink = this.#sinkOf(streamId(header.streamId), header.kind);
+    const group = sink?.group(header);
+    if (sink === undefined || group === undefined || !this.#encryption.required) return group;
+    const turns = this.#turnsOf(sink.streamId);
+    return {
+      frame: (frame: FrameHeader, payload) => {
+        this.#open(
+          sink,
+          { ...frame, ...frame.flags, streamId: sink.streamId },
+          payload,
+          (plain) => {
+            void group.frame(frame, plain);
+          },
+        );
+        return turns.room();
+      },
+      end: () => {
+        turns.mark(() => {
+          group.end();
+        });
+      },
+    };
   }
 
   datagram(datagram: ParsedDatagram): void {
@@ -93,6 +123,11 @@ export class Incoming {
   detach(id: StreamId, attachment: number): void {
     const sink = this.#sinks.get(id);
     if (sink?.type === "video") sink.detach(attachment);
+  }
+
+  /** Keys came, or it became known whose stream is whose. */
+  wake(): void {
+    for (const turns of this.#turns.values()) turns.wake();
   }
 
   /** After the roster changed: sinks of streams that are gone go too. */
@@ -125,8 +160,54 @@ export class Incoming {
     const whole = this.#reassembler.push(assignment.streamId, datagram, performance.now());
     if (whole === undefined) return;
     const sink = this.#sinkOf(assignment.streamId, kind);
-    if (sink?.type === "audio") sink.datagram(whole);
-    else sink?.datagram(whole, assignment.codec);
+    if (sink === undefined) return;
+    const take = (frame: WholeFrame): void => {
+      if (sink.type === "audio") sink.datagram(frame);
+      else sink.datagram(frame, assignment.codec);
+    };
+    if (!this.#encryption.required) {
+      take(whole);
+      return;
+    }
+    const { header, payload } = whole;
+    this.#open(sink, { ...header, ...header.flags, streamId: sink.streamId }, payload, (plain) => {
+      take({ header, payload: plain });
+    });
+  }
+
+  /** Has a frame opened in its turn; `take` gets the payload. */
+  #open(
+    sink: Sink,
+    facts: FrameFacts,
+    payload: Uint8Array,
+    take: (plain: Uint8Array) => void,
+  ): void {
+    const taken = this.#turnsOf(sink.streamId).push(
+      payload.length,
+      () => this.#encryption.open(facts, payload, this.#ownerOf(sink.streamId)),
+      take,
+      ({ cause, counts }) => {
+        this.#events.discard(cause);
+        if (counts) this.#encryption.countFailure();
+        sink.unopened(counts);
+      },
+    );
+    if (!taken) this.#events.discard("frame that found no room before it was opened");
+  }
+
+  #ownerOf(id: StreamId): { participantId: string; streamNumber: number } | undefined {
+    const known = this.#signaling.roster.stream(id);
+    if (known === undefined) return undefined;
+    return { participantId: known.owner.participantId, streamNumber: known.stream.number };
+  }
+
+  #turnsOf(id: StreamId): Turns {
+    let turns = this.#turns.get(id);
+    if (turns === undefined) {
+      turns = new TurnQueue(() => performance.now());
+      this.#turns.set(id, turns);
+    }
+    return turns;
   }
 
   #sinkOf(id: StreamId, kind: "audio" | "video"): Sink | undefined {
@@ -167,6 +248,8 @@ export class Incoming {
 
   #remove(id: StreamId, sink: Sink): void {
     sink.close();
+    this.#turns.get(id)?.close();
+    this.#turns.delete(id);
     this.#sinks.delete(id);
     this.#since.delete(id);
   }

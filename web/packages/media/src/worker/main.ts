@@ -24,6 +24,12 @@ function handle(engine: Engine, message: Exclude<ToWorker, { type: "init" }>): v
     case "warm":
       engine.warm();
       return;
+    case "crypto":
+      engine.encryption.connect(message.port);
+      return;
+    case "crypto-failed":
+      engine.cannotEncrypt(message.message);
+      return;
     case "join":
       engine.join(message.name, message.pressedAt);
       return;
@@ -59,6 +65,9 @@ function handle(engine: Engine, message: Exclude<ToWorker, { type: "init" }>): v
       return;
     case "remove":
       engine.removeParticipant(message.participantId);
+      return;
+    case "rotate-keys":
+      engine.encryption.tell({ type: "rotate" });
       return;
     case "end-meeting":
       engine.endMeeting();

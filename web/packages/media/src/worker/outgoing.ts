@@ -1,5 +1,6 @@
-// One encoding on its way out: encoded frames become datagrams or groups on
-// streams, towards each handler that the directive names.
+// One encoding on its way out: encoded frames are sealed where the meeting is
+// encrypted, and become datagrams or groups on streams, towards each handler that
+// the directive names. Sealing takes its time: the order is kept meanwhile.
 import {
   FRAME_HEADER_BYTES,
   Fragmenter,
@@ -11,6 +12,7 @@ import {
 } from "@darktower/protocol";
 import type { CarrierName, StreamId } from "@darktower/session";
 import { RateMeter } from "../rules/rate";
+import type { Encryption } from "./encryption";
 import { GroupWriter } from "./group-writer";
 
 /** Where media goes: a session with a handler. */
@@ -29,7 +31,7 @@ export interface EncodedFrame {
   readonly timestamp: number;
   /** Audio level or base-layer counter. */
   readonly mark: number;
-  readonly payload: Uint8Array;
+  readonly payload: Uint8Array<ArrayBuffer>;
 }
 
 export interface OutgoingStream {
@@ -40,6 +42,8 @@ export interface OutgoingStream {
   readonly screen: boolean;
 }
 
+/** Frames in sealing at most; further ones are given up. */
+const SEALING_MAX = 64;
 /** Audio goes before any video; newer groups before older ones. */
 const AUDIO_ORDER = 2 ** 40;
 
@@ -47,18 +51,25 @@ export class Outgoing {
   readonly sent = new RateMeter();
   keyFrames = 0;
   droppedGroups = 0;
+  /** Frames given up because sealing was behind or came to nothing. */
+  unsealed = 0;
   carrier: CarrierName;
   links: readonly MediaPath[] = [];
   readonly #stream: OutgoingStream;
+  readonly #encryption: Encryption;
   readonly #onLate: () => void;
   #fragmenter: Fragmenter | undefined;
   readonly #writers = new Map<MediaPath, GroupWriter>();
   #group = 0;
   #sequence = 0n;
+  /** Done when all that was sent before is done. */
+  #turn: Promise<void> = Promise.resolve();
+  #sealing = 0;
 
   /** `onLate`: a group was given up, the next must begin with a key frame. */
-  constructor(stream: OutgoingStream, onLate: () => void) {
+  constructor(stream: OutgoingStream, encryption: Encryption, onLate: () => void) {
     this.#stream = stream;
+    this.#encryption = encryption;
     this.#onLate = onLate;
     this.carrier = stream.kind === "audio" ? "datagram" : "stream";
   }
@@ -69,6 +80,54 @@ export class Outgoing {
   }
 
   send(frame: EncodedFrame): void {
+    if (!this.links.some((link) => link.ready)) return;
+    if (this.#encryption.required) this.#seal(frame);
+    else this.#put(frame);
+  }
+
+  /** Nothing is sent for a while: ends open groups, behind what is being sealed. */
+  pause(): void {
+    if (this.#sealing === 0) this.#endGroups();
+    else this.#turn = this.#turn.then(() => this.#endGroups());
+  }
+
+  #seal(frame: EncodedFrame): void {
+    if (this.#sealing >= SEALING_MAX) {
+      this.#giveUp();
+      return;
+    }
+    this.#sealing += 1;
+    // Begun at once: epoch and counter are those of this moment.
+    const sealed = this.#encryption.seal(
+      this.#stream.number,
+      {
+        frameType: frame.frameType,
+        streamId: this.#stream.streamId,
+        timestamp: BigInt(frame.timestamp),
+        extension: { encoding: 0, temporalLayer: 0 },
+        discardable: false,
+      },
+      frame.payload,
+    );
+    // The turn before may last longer than a failure of this one.
+    sealed.catch(() => undefined);
+    this.#turn = this.#turn.then(async () => {
+      try {
+        this.#put({ ...frame, payload: await sealed });
+      } catch {
+        this.#giveUp();
+      } finally {
+        this.#sealing -= 1;
+      }
+    });
+  }
+
+  #giveUp(): void {
+    this.unsealed += 1;
+    this.#onLate();
+  }
+
+  #put(frame: EncodedFrame): void {
     const links = this.links.filter((link) => link.ready);
     if (links.length === 0) return;
     if (frame.frameType === "key") {
@@ -80,8 +139,7 @@ export class Outgoing {
     else this.#sendOnStreams(frame, links);
   }
 
-  /** Nothing is sent for a while: ends open groups. */
-  pause(): void {
+  #endGroups(): void {
     for (const writer of this.#writers.values()) writer.finish();
     this.#writers.clear();
   }

@@ -13,6 +13,7 @@ export interface Timings {
   readonly pressedAt: number;
   joinedMs?: number;
   mediaReadyMs?: number;
+  keysMs?: number;
   firstVideoFrameMs?: number;
   firstVideoDecodedMs?: number;
   firstVideoDrawnMs?: number;
@@ -30,6 +31,7 @@ export function collectStats(engine: Engine): MeetingStats {
     mediaConnected: links.some((link) => link.ready),
     outgoing: outgoing(engine),
     ...incoming(engine),
+    encryption: engine.encryption.stats(),
     discarded: Object.fromEntries(engine.discarded),
     audioOutput: "unknown",
     joinTimings:
@@ -39,6 +41,7 @@ export function collectStats(engine: Engine): MeetingStats {
             pressedAt: timings.pressedAt,
             joinedMs: timings.joinedMs ?? null,
             mediaReadyMs: timings.mediaReadyMs ?? null,
+            keysMs: timings.keysMs ?? null,
             firstVideoFrameMs: timings.firstVideoFrameMs ?? null,
             firstVideoDecodedMs: timings.firstVideoDecodedMs ?? null,
             firstVideoDrawnMs: timings.firstVideoDrawnMs ?? null,

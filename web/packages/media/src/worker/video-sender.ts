@@ -4,6 +4,7 @@
 import type { SourceKind, StreamId } from "@darktower/session";
 import { RisingClock, epochMicros } from "../rules/clock";
 import { bitrateFor, encodedSize, type Size } from "../rules/scale";
+import type { Encryption } from "./encryption";
 import { Outgoing } from "./outgoing";
 
 interface Quality {
@@ -57,10 +58,12 @@ export class VideoSender {
     readonly kind: Extract<SourceKind, "camera" | "screen">,
     readonly streamId: StreamId,
     number: number,
+    encryption: Encryption,
   ) {
     this.#quality = VIDEO_QUALITY[kind];
     this.outgoing = new Outgoing(
       { streamId, number, kind: "video", codec: "vp08", screen: kind === "screen" },
+      encryption,
       () => {
         this.requestKey();
       },

@@ -52,6 +52,7 @@ export interface VideoSinkEvents {
 export class VideoSink implements VideoOutput {
   readonly type = "video";
   live = false;
+  decryptFailures = 0;
   width = 0;
   height = 0;
   readonly #events: VideoSinkEvents;
@@ -112,6 +113,14 @@ export class VideoSink implements VideoOutput {
       this.#lost += missing > 0 ? 1 : 0;
       this.#decode(item);
     }
+  }
+
+  /** A frame could not be opened: what follows can't be decoded either. */
+  unopened(counts: boolean): void {
+    if (!counts) return;
+    this.decryptFailures += 1;
+    this.#base.reset();
+    this.#askForKey(0);
   }
 
   /** The sender muted it: the next picture is a new beginning. */
@@ -305,6 +314,7 @@ export class VideoSink implements VideoOutput {
       lost: this.#lost,
       decodeErrors: this.#decodeErrors,
       keyframeRequests: this.#keyframeRequests,
+      decryptFailures: this.decryptFailures,
       latencyMs: this.#drawn === 0 ? 0 : Math.round(this.#latencySum / this.#drawn),
     };
   }
