@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Prints the figures of this machine: `darktower` in the release profile, real
-# browsers. Arguments choose parts: idle, load, bot, e2ee,
-# browser, crypto.
+# browsers. Arguments choose parts: idle, bot, e2ee, load, browser, crypto.
 . "$(dirname "$0")/env.sh"
 
 scripts/need.sh build browsers
 scripts/build.sh release
+cargo build --locked --quiet --release -p dt-e2ee --example figures
 # The controller of the groups that are measured.
 scripts/wasm.sh tests
 DARKTOWER_BIN="$(binary_path release)"

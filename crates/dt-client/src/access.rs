@@ -7,6 +7,8 @@ use dt_ids::{HandlerId, MeetingId};
 use serde::{Deserialize, Deserializer, de::Error};
 use url::Url;
 
+use crate::Accounts;
+
 /// A token. `Debug` does not show it, and nothing here logs it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -89,6 +91,10 @@ pub struct MeetingAccess {
     /// How the meeting is set up.
     #[serde(default)]
     pub settings: Settings,
+    /// Says which accounts are behind the devices of others; the API that gave
+    /// this sets it. Without it nobody's account is shown.
+    #[serde(skip)]
+    pub accounts: Option<Accounts>,
 }
 
 /// How a meeting is set up.

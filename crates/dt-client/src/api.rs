@@ -1,17 +1,21 @@
 //! The HTTP API, as far as a client that joins meetings needs it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
+use dt_token::{Jwks, JwksFetchError, JwksSource};
 use dt_transport::webtransport::Trust;
 use reqwest::{Client, RequestBuilder, StatusCode, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
 
-use crate::{MeetingAccess, Secret};
+use crate::{Accounts, DeviceKey, MeetingAccess, Secret, encryption::thumbprint};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an answer at most; a hundred join tokens fit many times.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Where public keys stand, at the root of the server.
+const JWKS_PATH: &str = "/.well-known/jwks.json";
 
 /// The API could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -64,11 +68,36 @@ pub struct NewSettings {
     pub enable_e2e_encryption: Option<bool>,
 }
 
+/// What the auth controller says of a device: whose it is.
+#[derive(Clone, Deserialize)]
+pub struct DeviceStatement {
+    /// A JWS, for [`JoinOptions::signed_in`](crate::JoinOptions::signed_in).
+    pub statement: String,
+    #[serde(rename = "expires_in")]
+    expires_in_s: u64,
+}
+
+impl DeviceStatement {
+    /// It says nothing after so long; ask for another one before.
+    #[must_use]
+    pub fn expires_in(&self) -> Duration {
+        Duration::from_secs(self.expires_in_s)
+    }
+}
+
+/// It holds a person's name.
+impl fmt::Debug for DeviceStatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeviceStatement(…)")
+    }
+}
+
 /// A client of one API.
 #[derive(Clone)]
 pub struct Api {
     base: Url,
     http: Client,
+    accounts: Accounts,
 }
 
 impl fmt::Debug for Api {
@@ -111,7 +140,39 @@ impl Api {
             .timeout(REQUEST_TIMEOUT)
             .build()
             .map_err(|error| ApiError::Tls(error.into()))?;
-        Ok(Self { base, http })
+        let keys = PublishedKeys {
+            url: base.join(JWKS_PATH).map_err(|_| bad())?,
+            http: http.clone(),
+        };
+        Ok(Self {
+            base,
+            http,
+            accounts: Accounts::with_source(Arc::new(keys)),
+        })
+    }
+
+    /// The accounts of this API's auth controller. Whoever gets access here joins
+    /// with them.
+    #[must_use]
+    pub fn accounts(&self) -> Accounts {
+        self.accounts.clone()
+    }
+
+    /// Has a device vouched for by the auth controller, which takes the access
+    /// token of a person who signed in. Others in a meeting see then that the
+    /// device is that person's.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn device_statement(
+        &self,
+        access_token: &Secret,
+        device: &DeviceKey,
+    ) -> Result<DeviceStatement, ApiError> {
+        let url = self.at(&["auth", "device-statement"])?;
+        let request = self.http.post(url).bearer_auth(access_token.reveal());
+        let body = serde_json::json!({ "thumbprint": thumbprint(&device.public()) });
+        read(request.json(&body)).await
     }
 
     /// Makes a meeting; the answer holds a host token and a join token.
@@ -120,7 +181,7 @@ impl Api {
     /// See [`ApiError`].
     pub async fn create_meeting(&self, meeting: &NewMeeting) -> Result<MeetingAccess, ApiError> {
         let request = self.http.post(self.at(&["meetings"])?).json(meeting);
-        self.send(request).await
+        self.access(request).await
     }
 
     /// Lets a guest in.
@@ -129,7 +190,7 @@ impl Api {
     /// See [`ApiError`].
     pub async fn guest_access(&self, meeting: &str) -> Result<MeetingAccess, ApiError> {
         let url = self.at(&["meetings", meeting, "guest-token"])?;
-        self.send(self.http.post(url).json(&serde_json::json!({})))
+        self.access(self.http.post(url).json(&serde_json::json!({})))
             .await
     }
 
@@ -146,7 +207,7 @@ impl Api {
     ) -> Result<MeetingAccess, ApiError> {
         let url = self.at(&["meetings", meeting, "guest-token"])?;
         let request = self.http.post(url).bearer_auth(token.reveal());
-        self.send(request.json(&serde_json::json!({ "count": count })))
+        self.access(request.json(&serde_json::json!({ "count": count })))
             .await
     }
 
@@ -160,7 +221,7 @@ impl Api {
         host_token: &Secret,
     ) -> Result<MeetingAccess, ApiError> {
         let url = self.at(&["meetings", meeting])?;
-        self.send(self.http.get(url).bearer_auth(host_token.reveal()))
+        self.access(self.http.get(url).bearer_auth(host_token.reveal()))
             .await
     }
 
@@ -171,7 +232,7 @@ impl Api {
     pub async fn end_meeting(&self, meeting: &str, host_token: &Secret) -> Result<(), ApiError> {
         let url = self.at(&["meetings", meeting])?;
         let request = self.http.delete(url).bearer_auth(host_token.reveal());
-        self.exchange(request).await.map(|_| ())
+        exchange(request).await.map(|_| ())
     }
 
     fn at(&self, path: &[&str]) -> Result<Url, ApiError> {
@@ -183,42 +244,67 @@ impl Api {
         Ok(url)
     }
 
-    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ApiError> {
-        let body = self.exchange(request).await?;
-        serde_json::from_slice(&body).map_err(|error| ApiError::BadAnswer(error.to_string()))
-    }
-
-    /// The body of a good answer.
-    async fn exchange(&self, request: RequestBuilder) -> Result<Vec<u8>, ApiError> {
-        let mut answer = request.send().await.map_err(ApiError::Unreachable)?;
-        let status = answer.status();
-        let retry_after = answer
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.parse().ok())
-            .map(Duration::from_secs);
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(ApiError::Unreachable)? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(ApiError::BadAnswer("it is too long".into()));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        if status.is_success() {
-            return Ok(body);
-        }
-        let error = serde_json::from_slice::<ErrorBody>(&body).map(|body| body.error);
-        let (code, message) = match error {
-            Ok(error) => (error.code, error.message),
-            Err(_) => ("UNKNOWN".into(), "the API refused the request".into()),
-        };
-        Err(ApiError::Refused {
-            status,
-            code,
-            message,
-            retry_after,
+    async fn access(&self, request: RequestBuilder) -> Result<MeetingAccess, ApiError> {
+        let access = read(request).await?;
+        Ok(MeetingAccess {
+            accounts: Some(self.accounts()),
+            ..access
         })
     }
+}
+
+async fn read<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, ApiError> {
+    let body = exchange(request).await?;
+    serde_json::from_slice(&body).map_err(|error| ApiError::BadAnswer(error.to_string()))
+}
+
+/// The keys as the auth controller shows them to everybody.
+struct PublishedKeys {
+    url: Url,
+    http: Client,
+}
+
+#[async_trait]
+impl JwksSource for PublishedKeys {
+    async fn fetch(&self) -> Result<Jwks, JwksFetchError> {
+        let failed = |error: &dyn fmt::Display| JwksFetchError(error.to_string());
+        let body = exchange(self.http.get(self.url.clone())).await;
+        let body = body.map_err(|error| failed(&error))?;
+        let text = std::str::from_utf8(&body).map_err(|error| failed(&error))?;
+        Jwks::parse(text).map_err(|error| failed(&error))
+    }
+}
+
+/// The body of a good answer.
+async fn exchange(request: RequestBuilder) -> Result<Vec<u8>, ApiError> {
+    let mut answer = request.send().await.map_err(ApiError::Unreachable)?;
+    let status = answer.status();
+    let retry_after = answer
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .map(Duration::from_secs);
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(ApiError::Unreachable)? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(ApiError::BadAnswer("it is too long".into()));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    if status.is_success() {
+        return Ok(body);
+    }
+    let error = serde_json::from_slice::<ErrorBody>(&body).map(|body| body.error);
+    let (code, message) = match error {
+        Ok(error) => (error.code, error.message),
+        Err(_) => ("UNKNOWN".into(), "the API refused the request".into()),
+    };
+    Err(ApiError::Refused {
+        status,
+        code,
+        message,
+        retry_after,
+    })
 }
 
 #[derive(Deserialize)]

@@ -379,6 +379,13 @@ impl Inbox {
         self.try_sealed(now)
     }
 
+    /// These can't be trusted any more.
+    pub(crate) fn distrust(&mut self, members: &[(u32, ParticipantId)]) {
+        if let Some(opening) = &mut self.opening {
+            opening.distrust(members);
+        }
+    }
+
     /// Says whose a stream is.
     pub(crate) fn set_owner(
         &mut self,

@@ -24,7 +24,20 @@
 //!
 //! Meetings are end-to-end encrypted where they are set up so, without a step of
 //! the application: frames are sealed on their way out and opened on their way
-//! in. [`Meeting::encryption`] says who holds the keys.
+//! in. [`Meeting::encryption`] says who holds the keys, and how far it is proved
+//! who they are. Whoever signed in shows it by a statement about their device:
+//!
+//! ```no_run
+//! # async fn example(token: dt_client::Secret) -> Result<(), Box<dyn std::error::Error>> {
+//! # use dt_client::{Api, DeviceKey, JoinOptions, Meeting};
+//! let api = Api::new("http://127.0.0.1:8080/api/v1")?;
+//! let device = DeviceKey::generate()?; // Once; its seed is the application's to keep.
+//! let says = api.device_statement(&token, &device).await?;
+//! let options = JoinOptions::named("Ada").signed_in(device, says.statement);
+//! let joined = Meeting::join(api.guest_access("abcde-fghjk-mnpqr").await?, options).await?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod access;
 mod api;
@@ -46,12 +59,16 @@ mod roster;
 mod signaling;
 
 pub use access::{Endpoint, HandlerEndpoint, MeetingAccess, Secret, Settings};
-pub use api::{Api, ApiError, NewMeeting, NewSettings};
+pub use api::{Api, ApiError, DeviceStatement, NewMeeting, NewSettings};
 pub use dial::{Dial, DialError, WebTransportDial};
 pub use dt_e2ee::CredentialError;
 pub use dt_frame::{AudioLevel, Continuity, FourCc, FrameType, MediaKind};
 pub use dt_session_core::{End, Phase};
-pub use encryption::{Alarm, DeviceKey, Encryption, EncryptionMode, KeyError, KeyHolder};
+pub use dt_token::{InvalidJwks, TokenError};
+pub use encryption::{
+    Account, Accounts, Alarm, BadStatement, DeviceKey, Encryption, EncryptionMode, KeyError,
+    KeyHolder, KnownDevices, Mistrust, Standing,
+};
 pub use frame::{MediaFrame, ReceiveStats, ReceivedFrame, now_us};
 pub use link::{InvalidLink, MeetingLink};
 pub use meeting::{Event, JoinError, JoinOptions, Joined, Layout, Meeting, RequestError};

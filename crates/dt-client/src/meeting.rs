@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use crate::{
-    Alarm, DeviceKey, Dial, Encryption, EncryptionMode, MeetingAccess, Publication, Publisher,
-    ReceiveStats, ReceivedFrame, Roster, WebTransportDial,
+    Alarm, DeviceKey, Dial, Encryption, EncryptionMode, KnownDevices, MeetingAccess, Publication,
+    Publisher, ReceiveStats, ReceivedFrame, Roster, WebTransportDial,
     driver::{Command, Driver, Wires},
     receiving::Receiving,
 };
@@ -94,8 +94,11 @@ pub struct JoinOptions {
     /// By which others know this device again; made anew when absent.
     pub device_key: Option<DeviceKey>,
     /// The auth controller's statement about the device key, a JWS; empty for
-    /// guests.
+    /// guests. See [`signed_in`](Self::signed_in).
     pub device_statement: String,
+    /// The devices by which people are known; whoever comes with another one is
+    /// flagged.
+    pub known_devices: Option<KnownDevices>,
 }
 
 impl JoinOptions {
@@ -110,7 +113,17 @@ impl JoinOptions {
             encryption: EncryptionMode::default(),
             device_key: None,
             device_statement: String::new(),
+            known_devices: None,
         }
+    }
+
+    /// Shows to the others whose this device is: `statement` is what
+    /// [`Api::device_statement`](crate::Api::device_statement) gave for the key.
+    #[must_use]
+    pub fn signed_in(mut self, device_key: DeviceKey, statement: impl Into<String>) -> Self {
+        self.device_key = Some(device_key);
+        self.device_statement = statement.into();
+        self
     }
 
     /// Publishes this too.
@@ -365,7 +378,7 @@ impl Meeting {
     ///             let encryption = meeting.encryption();
     ///             println!("meeting code {:?}", encryption.meeting_code);
     ///             for member in &encryption.members {
-    ///                 println!("{}: {:?}", member.name, member.pair_code);
+    ///                 println!("{} {:?}: {:?}", member.name, member.standing, member.pair_code);
     ///             }
     ///         }
     ///         Event::EncryptionAlarm(alarm) => eprintln!("{alarm}"),

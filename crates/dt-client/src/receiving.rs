@@ -67,6 +67,11 @@ impl Receiving {
         self.pass_on_before_others(&mut inbox, output);
     }
 
+    /// These can't be trusted any more.
+    pub(crate) fn distrust(&self, members: &[(u32, ParticipantId)]) {
+        self.inbox().distrust(members);
+    }
+
     /// Says whose a stream is.
     pub(crate) fn set_owner(&self, stream_id: StreamId, owner: ParticipantId) {
         let mut inbox = self.inbox();

@@ -5,25 +5,29 @@
 
 mod world;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use dt_client::{
-    Alarm, DeviceKey, EncryptionMode, Event, JoinError, JoinOptions, Joined, MediaFrame, Meeting,
-    MeetingAccess, Publication, Sent, Settings,
+    Account, Accounts, Alarm, AudioLevel, BadStatement, DeviceKey, EncryptionMode, Event,
+    JoinError, JoinOptions, Joined, KeyHolder, MediaFrame, Meeting, MeetingAccess, Mistrust,
+    Publication, Sent, Settings, Standing,
 };
 use dt_e2ee::{
     Claims, ControllerKey, GroupSetup, Keeper, LeafKey, Member, Opener, Sealer, Suite,
     binding_bytes, credential, frame_aad, meeting_code, pair_code,
 };
 use dt_frame::{DatagramHeader, Extension, Fragmenter, FrameType, OutgoingFrame, SlotLabel};
-use dt_ids::{MeetingId, ParticipantId, Slot, StreamId, StreamNumber, UserId};
+use dt_ids::{AccountId, MeetingId, ParticipantId, Slot, StreamId, StreamNumber, UserId};
+use dt_token::{DeviceClaims, Jwks, Signer, SigningKey, TokenId, UnixTime};
 use dt_transport::{Session, memory::Config};
 use dt_wire::v1::{
     Ack, Carrier, E2eeEntry, EncodingDirective, EntryWay, GroupPosition, JoinResponse, MediaStream,
     Mls, MlsKind, Participant, ParticipantJoined, ParticipantLeft, SendDirective, StreamAssignment,
     StreamAssignments, client_message::Body as Ask, server_message::Body as Say,
 };
+use sha2::{Digest as _, Sha256};
 use world::{Control, PARTICIPANT, Servers, access, join_response, welcome, world};
 
 const MEETING: MeetingId = MeetingId::from_bytes([2; 16]);
@@ -31,6 +35,8 @@ const THEM: ParticipantId = ParticipantId::from_bytes([5; 16]);
 const THEIRS: StreamId = StreamId::from_bytes([7; 16]);
 const DEVICE: [u8; 32] = [11; 32];
 const THEIR_DEVICE: [u8; 32] = [12; 32];
+/// For whatever a test waits for.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 fn encrypted() -> MeetingAccess {
     MeetingAccess {
@@ -109,6 +115,72 @@ struct Seated {
     them: Member,
 }
 
+const GENERATION: u32 = 1;
+
+impl Seated {
+    /// Their microphone gets a slot.
+    async fn assign_theirs(&mut self) {
+        let map = StreamAssignments {
+            generation: GENERATION,
+            assignments: vec![StreamAssignment {
+                slot: 1,
+                stream_id: THEIRS.to_string(),
+                user_id: 5,
+                codec: "opus".into(),
+                ..StreamAssignment::default()
+            }],
+        };
+        self.control.say(0, Say::StreamAssignments(map)).await;
+    }
+
+    /// A frame of their microphone.
+    fn send_theirs(&self, sealer: &mut Sealer, timestamp_us: u64) {
+        let aad = frame_aad(0, &THEIRS.into_bytes(), 0, timestamp_us, false);
+        let mut payload = Vec::new();
+        sealer.seal(1, 0, &aad, b"theirs", &mut payload).unwrap();
+        let frame = OutgoingFrame {
+            frame_type: FrameType::Audio,
+            timestamp_us,
+            discardable: false,
+            extension: Extension::audio(AudioLevel::SILENCE, 0),
+            payload: payload.into(),
+        };
+        let mut fragmenter = Fragmenter::new(UserId(5), StreamNumber::MIN);
+        let datagram = fragmenter.cut(&frame, 1100).unwrap().next().unwrap();
+        let mut bytes = datagram.to_bytes().to_vec();
+        DatagramHeader::rewrite_slot(&mut bytes, SlotLabel::new(GENERATION, Slot::MIN));
+        self.media.session.send_datagram(bytes.into()).unwrap();
+    }
+
+    /// How the second member is shown once this is so.
+    async fn shown(&self, wanted: impl Fn(&Standing) -> bool) -> KeyHolder {
+        let theirs = |shown: &dt_client::Encryption| {
+            let mut members = shown.members.iter();
+            let theirs = members.find(|member| member.participant_id == THEM);
+            theirs.filter(|member| wanted(&member.standing)).cloned()
+        };
+        let meeting = &self.joined.meeting;
+        let shown = meeting.encryption_where(|shown| theirs(shown).is_some());
+        theirs(&shown.await.unwrap()).unwrap()
+    }
+}
+
+/// What an auth controller says of a device, and those who believe it.
+fn statement(device_key: &[u8; 32]) -> (String, Accounts) {
+    let key = SigningKey::random();
+    let now = UnixTime::from(SystemTime::now());
+    let claims = DeviceClaims {
+        id: TokenId::random(),
+        account: AccountId::from_bytes([9; 16]),
+        name: "As the account is called".into(),
+        thumbprint: BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(device_key)),
+        expires_at: UnixTime(now.0 + 3600),
+    };
+    let keys: Jwks = [key.public()].into_iter().collect();
+    let accounts = Accounts::with_keys(&keys.to_json()).unwrap();
+    (Signer::new("any", key).sign(&claims, now), accounts)
+}
+
 /// The next message of MLS, acknowledged.
 async fn mls(control: &mut Control) -> Mls {
     loop {
@@ -121,11 +193,20 @@ async fn mls(control: &mut Control) -> Mls {
 }
 
 async fn seated() -> Seated {
+    seated_with("", None).await
+}
+
+/// The second member shows this statement.
+async fn seated_with(statement: &str, accounts: Option<Accounts>) -> Seated {
     let (world, mut servers) = world(Config {
         latency: Duration::from_millis(20),
         ..Config::default()
     });
-    let joining = tokio::spawn(Meeting::join_over(world.clone(), encrypted(), options()));
+    let access = MeetingAccess {
+        accounts,
+        ..encrypted()
+    };
+    let joining = tokio::spawn(Meeting::join_over(world.clone(), access, options()));
     let mut control = Control::accept(servers.signaling.recv().await.unwrap()).await;
     let (join, Ask::JoinRequest(request)) = control.request().await else {
         panic!("the first message is the join");
@@ -155,7 +236,7 @@ async fn seated() -> Seated {
     };
     let leaf = LeafKey::generate().unwrap();
     let signature = device.sign(&binding_bytes(&claims, leaf.public()));
-    let credential = credential(&claims, &device.public(), &signature, "");
+    let credential = credential(&claims, &device.public(), &signature, statement);
     let (mut them, theirs) =
         Member::enter(leaf, credential, &setup(), &founded.group_info).unwrap();
     keeper.apply(&theirs.commit, &theirs.group_info).unwrap();
@@ -233,36 +314,10 @@ async fn frames_travel_sealed_both_ways() {
     assert_eq!((opened, by.leaf, by.counter), (sound.to_vec(), 0, 0));
     assert_eq!(u32::from(by.stream), header.stream);
 
-    let generation = 1;
-    let map = StreamAssignments {
-        generation,
-        assignments: vec![StreamAssignment {
-            slot: 1,
-            stream_id: THEIRS.to_string(),
-            user_id: 5,
-            codec: "opus".into(),
-            ..StreamAssignment::default()
-        }],
-    };
-    seated.control.say(0, Say::StreamAssignments(map)).await;
+    seated.assign_theirs().await;
     let mut sealer = Sealer::new(Suite::Aes128Gcm);
     sealer.set_epoch(&keys);
-    let aad = frame_aad(0, &THEIRS.into_bytes(), 0, 2_000, false);
-    let mut payload = Vec::new();
-    sealer.seal(1, 0, &aad, b"theirs", &mut payload).unwrap();
-    let frame = OutgoingFrame {
-        frame_type: FrameType::Audio,
-        timestamp_us: 2_000,
-        discardable: false,
-        extension: Extension::audio(level, 0),
-        payload: payload.into(),
-    };
-    let mut fragmenter = Fragmenter::new(UserId(5), StreamNumber::MIN);
-    let datagram = fragmenter.cut(&frame, 1100).unwrap().next().unwrap();
-    let mut bytes = datagram.to_bytes().to_vec();
-    DatagramHeader::rewrite_slot(&mut bytes, SlotLabel::new(generation, Slot::MIN));
-    let media = &seated.media.session;
-    media.send_datagram(bytes.into()).unwrap();
+    seated.send_theirs(&mut sealer, 2_000);
     let frame = seated.joined.frames.recv().await.unwrap();
     assert_eq!(&frame.payload[..], b"theirs");
 
@@ -338,6 +393,90 @@ async fn who_has_left_and_keeps_the_keys_raises_an_alarm() {
     assert!(since.elapsed() >= Duration::from_secs(2));
     assert!(matches!(alarm, Alarm::StillThere { participant_id, .. } if participant_id == THEM));
     echo.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_is_shown_by_the_account_that_its_statement_names() {
+    let device = dt_e2ee::DeviceKey::from_seed(THEIR_DEVICE).public();
+    let (statement, accounts) = statement(&device);
+    let mut seated = seated_with(&statement, Some(accounts)).await;
+    let verified = |standing: &Standing| matches!(standing, Standing::Verified(_));
+    let theirs = seated.shown(verified).await;
+    let account = Account {
+        subject: AccountId::from_bytes([9; 16]),
+        name: "As the account is called".into(),
+    };
+    assert_eq!(theirs.standing, Standing::Verified(account));
+    assert_eq!(theirs.name, "As their device says");
+    let own = &seated.joined.meeting.encryption().members[0];
+    assert_eq!(own.standing, Standing::Guest);
+    seated.assign_theirs().await;
+    let mut sealer = Sealer::new(Suite::Aes128Gcm);
+    sealer.set_epoch(&seated.them.keys(Suite::Aes128Gcm).unwrap());
+    seated.send_theirs(&mut sealer, 2_000);
+    assert!(seated.joined.frames.recv().await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_statement_raises_an_alarm_and_its_member_is_not_heard() {
+    // About another device: taken from somebody's credential.
+    let (statement, accounts) = statement(&[1; 32]);
+    let mut seated = seated_with(&statement, Some(accounts)).await;
+    let bad = Mistrust::from(BadStatement::OtherDevice);
+    let alarm = async {
+        loop {
+            if let Event::EncryptionAlarm(alarm) = seated.joined.events.recv().await.unwrap() {
+                return alarm;
+            }
+        }
+    };
+    let alarm = tokio::time::timeout(DEADLINE, alarm).await.unwrap();
+    let wanted = Alarm::NotTrustworthy {
+        leaf: 1,
+        reason: bad.clone(),
+    };
+    assert_eq!(alarm, wanted);
+    let not_trustworthy = Standing::NotTrustworthy(bad);
+    seated.shown(|standing| *standing == not_trustworthy).await;
+    seated.assign_theirs().await;
+    let mut sealer = Sealer::new(Suite::Aes128Gcm);
+    sealer.set_epoch(&seated.them.keys(Suite::Aes128Gcm).unwrap());
+    for number in 1..=3 {
+        seated.send_theirs(&mut sealer, 2_000 * number);
+    }
+    let meeting = &seated.joined.meeting;
+    // None is given out, and each is counted.
+    let frame = tokio::time::timeout(Duration::from_secs(1), seated.joined.frames.recv());
+    assert!(frame.await.is_err());
+    assert_eq!(meeting.receive_stats().decrypt_failures, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nobody_gives_the_keys_a_statement_is_unchecked_and_no_alarm() {
+    let device = dt_e2ee::DeviceKey::from_seed(THEIR_DEVICE).public();
+    let (statement, _) = statement(&device);
+    // Nobody listens on the discard port.
+    let nowhere = dt_client::Api::new("http://127.0.0.1:9/api/v1").unwrap();
+    let mut seated = seated_with(&statement, Some(nowhere.accounts())).await;
+    let unchecked = |standing: &Standing| *standing == Standing::Unchecked;
+    seated.shown(unchecked).await;
+    seated.assign_theirs().await;
+    let mut sealer = Sealer::new(Suite::Aes128Gcm);
+    sealer.set_epoch(&seated.them.keys(Suite::Aes128Gcm).unwrap());
+    seated.send_theirs(&mut sealer, 2_000);
+    let Seated {
+        joined,
+        mut control,
+        ..
+    } = seated;
+    let mut frames = joined.frames;
+    assert!(frames.recv().await.is_some(), "it is heard as guests are");
+    let echo = tokio::spawn(async move { control.idle().await });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    echo.abort();
+    let shown = joined.meeting.encryption();
+    assert_eq!(shown.members[1].standing, Standing::Unchecked);
+    assert_eq!(shown.alarms, []);
 }
 
 /// What becomes of a join that the controller answers like this.

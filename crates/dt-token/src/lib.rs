@@ -54,7 +54,7 @@ pub use claims::{
 };
 pub use id::{InvalidTokenId, TokenId};
 pub use jwks::{InvalidJwks, Jwks};
-pub use jws::{ISSUER_DEFAULT, SKEW_S, TOKEN_BYTES_MAX, TokenError};
+pub use jws::{DEVICE_SKEW_S, ISSUER_DEFAULT, SKEW_S, TOKEN_BYTES_MAX, TokenError};
 pub use keys::{InvalidKey, InvalidKid, Kid, PublicKey, Signer, SigningKey};
 pub use scope::{Component, InvalidScope, Operation, Principal, Scope, ScopeSet};
 pub use time::UnixTime;

@@ -486,6 +486,30 @@ fn without_any_keys_the_sender_is_not_blamed() {
     );
 }
 
+#[test]
+fn on_a_device_any_issuer_with_the_keys_counts_and_clocks_may_be_minutes_apart() {
+    let key = SigningKey::random();
+    let jwks: Jwks = [key.public()].into_iter().collect();
+    let verifier = Verifier::on_a_device(Arc::new(StaticJwks(jwks)));
+    let claims = DeviceClaims {
+        id: TokenId::random(),
+        account: AccountId::from_bytes([1; 16]),
+        name: "Ada".into(),
+        thumbprint: "of a device".into(),
+        expires_at: UnixTime(NOW.0 + 600),
+    };
+    let token = Signer::new("whoever", key).sign(&claims, NOW);
+    let check = |now: u64| block_on(verifier.verify::<DeviceClaims>(&token, UnixTime(now)));
+    for now in [NOW.0 - 299, NOW.0, NOW.0 + 899] {
+        assert_eq!(check(now), Ok(claims.clone()));
+    }
+    assert_eq!(check(NOW.0 - 301), Err(TokenError::NotYetValid));
+    assert_eq!(check(NOW.0 + 900), Err(TokenError::Expired));
+    let other = Signer::new("whoever", SigningKey::random()).sign(&claims, NOW);
+    let refused = block_on(verifier.verify::<DeviceClaims>(&other, NOW));
+    assert_eq!(refused, Err(TokenError::UnknownKey));
+}
+
 proptest! {
     #[test]
     fn any_text_is_refused(token in "\\PC{0,300}") {

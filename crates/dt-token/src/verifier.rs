@@ -1,6 +1,7 @@
 //! Checking tokens against keys that are fetched when needed.
 //!
-//! Every service drives one [`Verifier`]. It holds the keys for an hour
+//! Every service drives one [`Verifier`], and so does every client that meets
+//! others. It holds the keys for an hour
 //! ([`JWKS_AGE_MAX_S`]), fetches them earlier when a token names a key that it
 //! does not know, and never more often than once in [`JWKS_REFRESH_EVERY_S`],
 //! so that forged key names can't be turned into load on the auth controller.
@@ -10,7 +11,9 @@ use std::sync::{Arc, RwLock};
 use async_trait::async_trait;
 use futures::lock::Mutex;
 
-use crate::{ClaimSet, Jwks, Kid, PublicKey, SKEW_S, TokenError, UnixTime, jws::Unverified};
+use crate::{
+    ClaimSet, DEVICE_SKEW_S, Jwks, Kid, PublicKey, SKEW_S, TokenError, UnixTime, jws::Unverified,
+};
 
 /// Keys older than this are fetched anew at the next token, in seconds.
 pub const JWKS_AGE_MAX_S: u64 = 3600;
@@ -54,7 +57,9 @@ struct Cache {
 
 /// Checks the tokens of one issuer. Cheap to share behind an `Arc`.
 pub struct Verifier {
-    issuer: String,
+    /// Without a name: whoever has the keys.
+    issuer: Option<String>,
+    skew_s: u64,
     source: Arc<dyn JwksSource>,
     cache: RwLock<Cache>,
     /// When the last fetch began. Its lock is held while fetching, so that
@@ -68,7 +73,22 @@ impl Verifier {
     #[must_use]
     pub fn new(issuer: impl Into<String>, source: Arc<dyn JwksSource>) -> Self {
         Self {
-            issuer: issuer.into(),
+            issuer: Some(issuer.into()),
+            skew_s: SKEW_S,
+            source,
+            cache: RwLock::default(),
+            attempted_at: Mutex::new(None),
+        }
+    }
+
+    /// For a program on a person's device, which knows where the keys are and not
+    /// what their owner calls itself: accepts tokens of whoever has the keys, and
+    /// a clock that is up to [`DEVICE_SKEW_S`] wrong.
+    #[must_use]
+    pub fn on_a_device(source: Arc<dyn JwksSource>) -> Self {
+        Self {
+            issuer: None,
+            skew_s: DEVICE_SKEW_S,
             source,
             cache: RwLock::default(),
             attempted_at: Mutex::new(None),
@@ -83,7 +103,7 @@ impl Verifier {
     pub async fn verify<C: ClaimSet>(&self, token: &str, now: UnixTime) -> Result<C, TokenError> {
         let unverified = Unverified::parse::<C>(token)?;
         let key = self.key(unverified.kid(), now).await?;
-        unverified.verify(&key, &self.issuer, now)
+        unverified.verify(&key, self.issuer.as_deref(), self.skew_s, now)
     }
 
     async fn key(&self, kid: &Kid, now: UnixTime) -> Result<PublicKey, TokenError> {

@@ -45,7 +45,7 @@ impl Default for Config {
             meeting_days: 30,
             max_participants_default: 100,
             max_participants_limit: 1000,
-            e2e_encryption_default: false,
+            e2e_encryption_default: true,
             handlers_per_meeting: 2,
             requests: Quota::default(),
             guest_tokens: Quota {

@@ -3,7 +3,16 @@
 import assert from "node:assert/strict";
 import { AxeBuilder } from "@axe-core/playwright";
 import { ChromiumDriver } from "./chromium.ts";
-import { journey } from "./journey.ts";
+import {
+  PAIR_CODE,
+  codeShown,
+  openLock,
+  sameCode,
+  setAlarms,
+  swapDevice,
+  two,
+} from "./encrypted.ts";
+import { journey, type Scene } from "./journey.ts";
 import type { Participant } from "./participant.ts";
 import { marked } from "./participant.ts";
 import { endedWith, enter, inside, join, leave, newMeeting } from "./steps.ts";
@@ -33,7 +42,25 @@ for (const colorScheme of ["light", "dark"] as const) {
     await assertAccessible(ana, "meeting");
     await ana.click("people-toggle");
     await ana.shown("people-list");
+    await ana.click(`compare-${(await ana.tileOf("Bo")).participantId}`);
+    await ana.shown("pair-code");
     await assertAccessible(ana, "meeting with the list of people");
+    await openLock(ana);
+    await ana.click("compare");
+    await assertAccessible(ana, "meeting with the encryption's panel");
+    await setAlarms(ana, ["stranger", "double", "untrustworthy", "stays"]);
+    await ana.shown("panel-alarm");
+    await assertAccessible(ana, "meeting with alarms in the encryption's panel");
+    await ana.click("lock");
+    await ana.shown("alarm");
+    await assertAccessible(ana, "meeting with an alarm");
+    await setAlarms(ana, []);
+    await ana.click("more");
+    await ana.click("statistics");
+    await ana.until("figures of the encryption", async () =>
+      /frames that could not be opened/i.test(await ana.text("statistics-panel")),
+    );
+    await assertAccessible(ana, "meeting with statistics");
     await leave(bo);
     await assertAccessible(bo, "end");
   });
@@ -78,6 +105,79 @@ journey("the keyboard alone creates, joins, mutes and leaves", async (scene) => 
   await pressOn(ana, "leave");
   await endedWith(ana, "left");
 });
+
+/** Two who hold the same keys, with nothing opened: no news of the group is due. */
+async function together(scene: Scene): Promise<{ ana: Participant }> {
+  const { ana, bo } = await two(scene);
+  await sameCode([ana, bo]);
+  await ana.click("lock");
+  await ana.until("the panel is closed", async () => !(await ana.has("encryption-panel")));
+  return { ana };
+}
+
+journey("the keyboard alone opens the lock, compares codes and closes it again", async (scene) => {
+  const { ana } = await together(scene);
+  await pressOn(ana, "lock");
+  await ana.shown("meeting-code");
+  await pressOn(ana, "compare");
+  assert.match((await codeShown(ana, "pair-code")) ?? "", PAIR_CODE);
+  await ana.driver.press("Escape");
+  await ana.until("the panel is closed", async () => !(await ana.has("encryption-panel")));
+  await ana.driver.press("e");
+  await ana.shown("encryption-panel");
+});
+
+journey("what is wrong is said at once, in an alert, with what to do", async (scene) => {
+  const { ana } = await together(scene);
+  // The region is there before there is anything to say: readers hear changes.
+  assert.deepEqual(await alerts(ana), [""]);
+  const wording = {
+    stranger: /not in the list of people, under the name .*Mallory.* start a new meeting/,
+    double: /two are in the encryption .*Mallory.* start a new meeting/i,
+    untrustworthy: /Mallory.* can’t prove it.* ask who it is/i,
+    stays: /removed and still holds the keys.*Mallory.* start a new meeting/i,
+  };
+  for (const [kind, words] of Object.entries(wording)) {
+    await setAlarms(ana, [kind as keyof typeof wording]);
+    await ana.until(`the alert "${kind}"`, async () =>
+      (await alerts(ana)).some((said) => words.test(said)),
+    );
+  }
+  await pressOn(ana, "alarm-details");
+  await ana.shown("panel-alarm");
+  await ana.until("the alert in the panel", async () =>
+    (await alerts(ana)).some((said) => wording.stays.test(said)),
+  );
+});
+
+journey(
+  "a person's other device is flagged in both lists until the codes are compared",
+  async (scene) => {
+    const { ana } = await together(scene);
+    const { participantId } = await ana.tileOf("Bo");
+    await openLock(ana);
+    await swapDevice(ana, "Bo");
+    await ana.shown("changed-key");
+    assert.ok(
+      (await alerts(ana)).some((said) => /Bo.*another device.*compare the codes/i.test(said)),
+    );
+    await ana.click("people-toggle");
+    await ana.shown("flagged");
+    await pressOn(ana, `compare-${participantId}`);
+    await pressOn(ana, "accept-key");
+    await ana.until("no flag any more", async () => !(await ana.has("flagged")));
+    await openLock(ana);
+    assert.equal(await ana.has("changed-key"), false);
+  },
+);
+
+/** What the page's alerts say. */
+function alerts(person: Participant): Promise<string[]> {
+  return person.evaluate(
+    () => [...document.querySelectorAll('[role="alert"]')].map((one) => one.textContent.trim()),
+    null,
+  );
+}
 
 async function assertNoSidewaysScroll(person: Participant, screen: string): Promise<void> {
   const [content, window] = await person.evaluate(

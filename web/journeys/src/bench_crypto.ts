@@ -1,8 +1,9 @@
-// What encryption costs in the browser: a frame's SFrame in Chromium, and the
-// group's operations in WebAssembly.
-import { resolve } from "node:path";
+// What encryption costs natively and in the browser: a frame's SFrame, and the
+// group's operations.
+import { execFileSync } from "node:child_process";
+import { dirname, join, resolve } from "node:path";
 import { createServer } from "vite";
-import { percentile, table, type Row } from "./bench_report.ts";
+import { heading, percentile, table, type Row } from "./bench_report.ts";
 import { launchChromium } from "./chromium.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../packages/crypto/bench");
@@ -18,6 +19,22 @@ interface Costs {
 }
 
 export async function cryptoCosts(): Promise<void> {
+  nativeCosts();
+  await browserCosts();
+}
+
+/** `scripts/bench.sh` has built it beside the binary. */
+function nativeCosts(): void {
+  const figures = join(dirname(process.env["DARKTOWER_BIN"] ?? ""), "examples/figures");
+  heading(
+    "SFrame and MLS in Rust",
+    `${FRAME_BYTES} B frames; enter: external commit, add, remove: a member's commit, ` +
+      "join: a Welcome, process: another's commit; goal: seal and open < 3 µs",
+  );
+  console.log(execFileSync(figures, { encoding: "utf8" }).trimEnd().replace(/^/gm, "  "));
+}
+
+async function browserCosts(): Promise<void> {
   const server = await createServer({
     root: ROOT,
     server: { host: "127.0.0.1", port: 0, fs: { allow: [WEB] } },

@@ -14,13 +14,18 @@ export function percentile(values: readonly number[], percent: number): number {
   return sorted[Math.max(0, rank)] ?? Number.NaN;
 }
 
-export function table(title: string, settings: string, rows: readonly Row[]): void {
+/** What figures are worth nothing without. */
+export function heading(title: string, settings: string): void {
   const profile = process.env["DARKTOWER_PROFILE"] ?? "unknown";
   const model = cpus()[0]?.model.trim() ?? "unknown";
   const memory = (totalmem() / 2 ** 30).toFixed(0);
   console.log(`\n${title}`);
   console.log(`  machine: ${cpus().length} cores (${model}), ${memory} GiB; profile: ${profile}`);
   console.log(`  settings: ${settings}`);
+}
+
+export function table(title: string, settings: string, rows: readonly Row[]): void {
+  heading(title, settings);
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   const cells = [columns, ...rows.map((row) => columns.map((column) => String(row[column] ?? "")))];
   const widths = columns.map((_, at) => Math.max(...cells.map((line) => line[at]?.length ?? 0)));

@@ -2,86 +2,31 @@
 // same code, and nothing is lost when keys change as people come and go.
 import assert from "node:assert/strict";
 import { stats } from "./diagnostics.ts";
-import { journey, type Scene } from "./journey.ts";
-import type { Participant } from "./participant.ts";
-import { marked } from "./participant.ts";
-import type { CreatedMeeting } from "./server.ts";
+import {
+  PAIR_CODE,
+  codeShown,
+  encrypted,
+  holders,
+  lockOf,
+  noFailures,
+  openLock,
+  sameCode,
+  two,
+} from "./encrypted.ts";
+import { journey } from "./journey.ts";
 import { hears, hearsBeeps } from "./sound.ts";
-import { endedWith, enter, inside, leave, openLobby, join, seeEachOther } from "./steps.ts";
+import {
+  endedWith,
+  enter,
+  inside,
+  join,
+  leave,
+  newMeeting,
+  openLobby,
+  seeEachOther,
+} from "./steps.ts";
 
 const BOT_SECONDS = 20;
-/** Six groups of five digits. */
-const CODE = /^\d{5}( \d{5}){5}$/;
-/** Nine of them. */
-const PAIR_CODE = /^\d{5}( \d{5}){8}$/;
-
-function encrypted(scene: Scene): Promise<CreatedMeeting> {
-  return scene.server.createMeeting({ settings: { enable_e2e_encryption: true } });
-}
-
-/** The lock is closed, and the panel behind it is open. */
-async function openLock(person: Participant): Promise<void> {
-  await person.until("a closed lock", async () => (await lockOf(person)) === "end-to-end");
-  if (!(await person.has("encryption-panel"))) await person.click("lock");
-  await person.shown("meeting-code");
-}
-
-function lockOf(person: Participant): Promise<string | undefined> {
-  return person.evaluate(
-    (selector) => document.querySelector<HTMLElement>(selector)?.dataset["state"],
-    marked("lock"),
-  );
-}
-
-function codeShown(person: Participant, testId: string): Promise<string | undefined> {
-  return person.evaluate(
-    (selector) => document.querySelector<HTMLElement>(selector)?.dataset["code"],
-    marked(testId),
-  );
-}
-
-/** Waits until all have the same code of `holders` people, another one than `before`. */
-async function sameCode(people: readonly Participant[], before = ""): Promise<string> {
-  for (const person of people) await openLock(person);
-  return (
-    people[0]?.until("the same code for all", async () => {
-      const codes = await Promise.all(people.map((one) => codeShown(one, "meeting-code")));
-      const [code] = codes;
-      if (code === undefined || code === before) return undefined;
-      assert.match(code, CODE);
-      return codes.every((one) => one === code) && code;
-    }) ?? ""
-  );
-}
-
-async function holders(person: Participant): Promise<string[]> {
-  const names = await person.evaluate(
-    (selector) =>
-      [...document.querySelectorAll(`${selector} li bdi`)].map((one) => one.textContent.trim()),
-    marked("key-holders"),
-  );
-  return names.sort();
-}
-
-/** Nothing that was meant for this person could not be opened. */
-async function noFailures(...people: readonly Participant[]): Promise<void> {
-  for (const person of people) {
-    const { encryption, video, audio } = await stats(person);
-    assert.ok(encryption !== null, `${person.name} has no encryption`);
-    assert.ok(encryption.opened > 0, `${person.name} opened nothing`);
-    assert.equal(encryption.decryptFailures, 0, `${person.name}: ${JSON.stringify(encryption)}`);
-    for (const one of [...video, ...audio]) assert.equal(one.decryptFailures, 0);
-  }
-}
-
-async function two(scene: Scene): Promise<{ ana: Participant; bo: Participant; link: string }> {
-  const { url: link } = await encrypted(scene);
-  const ana = await scene.chromium("Ana");
-  const bo = await scene.chromium("Bo");
-  await enter(ana, link);
-  await enter(bo, link);
-  return { ana, bo, link };
-}
 
 journey(
   "two people in an encrypted meeting see and hear each other and have one code",
@@ -140,6 +85,60 @@ journey("when one leaves the code changes, and who stays goes on without a gap",
   await seeEachOther(ana, bo);
   await noFailures(ana, bo);
 });
+
+journey(
+  "whom the host removes loses the keys, and the others go on with new ones",
+  async (scene) => {
+    const [ana, bo, cy] = [
+      await scene.chromium("Ana"),
+      await scene.chromium("Bo"),
+      await scene.chromium("Cy"),
+    ];
+    const link = await newMeeting(ana, scene.server.webUrl);
+    await join(ana);
+    await enter(bo, link);
+    await enter(cy, link);
+    await seeEachOther(ana, bo);
+    const { participantId } = await ana.tileOf("Cy");
+    const before = await sameCode([ana, bo, cy]);
+    await ana.click("people-toggle");
+    await ana.click(`remove-${participantId}`);
+    await ana.shown("confirm");
+    await ana.click("confirm");
+    await endedWith(cy, "removed");
+    await bo.tileGone("Cy");
+    await sameCode([ana, bo], before);
+    for (const person of [ana, bo]) {
+      assert.deepEqual(await holders(person), ["Ana", "Bo"]);
+      assert.equal(await person.has("panel-alarm"), false);
+    }
+    await seeEachOther(ana, bo);
+    await Promise.all([hearsBeeps(ana, "Bo"), hearsBeeps(bo, "Ana")]);
+    await noFailures(ana, bo);
+  },
+);
+
+journey(
+  "one comes while another goes, and who is there has one code and sees all",
+  async (scene) => {
+    const { ana, bo, link } = await two(scene);
+    const [cy, dee] = [await scene.chromium("Cy"), await scene.chromium("Dee")];
+    await enter(cy, link);
+    const before = await sameCode([ana, bo, cy]);
+    await openLobby(dee, link);
+    await Promise.all([leave(bo), join(dee)]);
+    await ana.tileGone("Bo");
+    await sameCode([ana, cy, dee], before);
+    for (const person of [ana, cy, dee]) {
+      await person.until("the keys of who is there", async () => {
+        return (await holders(person)).join() === "Ana,Cy,Dee";
+      });
+    }
+    await Promise.all([seeEachOther(ana, dee), seeEachOther(cy, dee)]);
+    await seeEachOther(ana, cy);
+    await noFailures(ana, cy, dee);
+  },
+);
 
 journey("who reloads an encrypted meeting is back, sees, hears and is seen", async (scene) => {
   const { ana, bo } = await two(scene);
@@ -205,6 +204,38 @@ journey("a program and a browser meet encrypted, and nothing arrives broken", as
   assert.ok(received.frames > 0, "the program received nothing");
   assert.equal(received.corrupt, 0);
   assert.equal(received.lost_frames, 0);
+});
+
+journey(
+  "where its creator wants no encryption two meet without, and the lock is open",
+  async (scene) => {
+    const { url } = await scene.server.createMeeting({
+      settings: { enable_e2e_encryption: false },
+    });
+    const [ana, bo] = [await scene.chromium("Ana"), await scene.chromium("Bo")];
+    await enter(ana, url);
+    await enter(bo, url);
+    await seeEachOther(ana, bo);
+    await Promise.all([hearsBeeps(ana, "Bo"), hearsBeeps(bo, "Ana")]);
+    for (const person of [ana, bo]) {
+      assert.equal(await lockOf(person), "transport");
+      assert.equal((await stats(person)).encryption, null);
+    }
+    await ana.click("lock");
+    await ana.shown("encryption-panel");
+    assert.match(await ana.text("encryption-panel"), /the server itself could see and hear/i);
+    assert.equal(await ana.has("meeting-code"), false);
+  },
+);
+
+journey("the longer cipher is used where the meeting's creator chose it", async (scene) => {
+  const { url } = await scene.server.createMeeting({ settings: { sframe_cipher: "aes-256-gcm" } });
+  const [ana, bo] = [await scene.chromium("Ana"), await scene.chromium("Bo")];
+  await enter(ana, url);
+  await enter(bo, url);
+  await seeEachOther(ana, bo);
+  assert.equal((await stats(ana)).encryption?.suite, 5);
+  await noFailures(ana, bo);
 });
 
 journey("a browser that can't encrypt is told so in words and stays out", async (scene) => {

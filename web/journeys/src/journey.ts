@@ -5,6 +5,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import type { Browser } from "playwright-core";
+import { Cable } from "./cable.ts";
 import { ChromiumDriver, launchChromium, type PageOptions } from "./chromium.ts";
 import { stats } from "./diagnostics.ts";
 import { FirefoxDriver } from "./firefox.ts";
@@ -37,6 +38,7 @@ after(async () => {
 export class Scene {
   readonly server: Server;
   readonly #people: Participant[] = [];
+  readonly #cables: Cable[] = [];
 
   constructor(server: Server) {
     this.server = server;
@@ -45,6 +47,15 @@ export class Scene {
   async chromium(name: string, options: PageOptions = {}): Promise<Participant> {
     chromium ??= launchChromium();
     return this.#enter(name, await ChromiumDriver.open(await chromium, options));
+  }
+
+  /** Somebody whose way to the server's signaling can be cut. */
+  async wired(name: string): Promise<{ person: Participant; cable: Cable }> {
+    chromium ??= launchChromium();
+    const driver = await ChromiumDriver.open(await chromium, {});
+    const cable = await Cable.of(driver.page);
+    this.#cables.push(cable);
+    return { person: this.#enter(name, driver), cable };
   }
 
   async firefox(name: string): Promise<Participant> {
@@ -81,6 +92,7 @@ export class Scene {
       within(`closing ${person.name}`, CLEANUP_MS, person.close()),
     );
     await Promise.allSettled(closing);
+    for (const cable of this.#cables) cable.close();
     await this.server.stop();
   }
 }

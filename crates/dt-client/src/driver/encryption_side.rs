@@ -14,7 +14,8 @@ use super::{Driver, Pending};
 use crate::{
     Dial, Event, JoinError, Roster,
     encryption::{
-        Encryption, EncryptionMode, Group, Input, Output, Request, Sealing, Settings, Task, offer,
+        Accounts, Encryption, EncryptionMode, Group, Input, Output, Request, Sealing, Settings,
+        Task, offer,
     },
     receiving::Receiving,
 };
@@ -46,6 +47,7 @@ impl EncryptionSide {
         mode: EncryptionMode,
         announced: bool,
         settings: Settings,
+        accounts: Option<Accounts>,
         receiving: &Arc<Receiving>,
         shown: watch::Sender<Arc<Encryption>>,
         events: broadcast::Sender<Event>,
@@ -75,6 +77,8 @@ impl EncryptionSide {
                 receiving: Arc::clone(receiving),
                 shown,
                 events,
+                accounts,
+                checks: JoinSet::new(),
             });
         }
         Ok(side)

@@ -11,6 +11,8 @@
 //! Everything is bounded: one group, one way into it at a time, one commit of
 //! our own under way.
 
+#[cfg(test)]
+mod attacks;
 mod entering;
 #[cfg(test)]
 mod hall;
@@ -29,7 +31,7 @@ use dt_e2ee::{Candidate, EpochKeys, GroupSetup, LeafKey, Suite, meeting_code};
 use dt_ids::{MeetingId, ParticipantId};
 use dt_wire::v1::{E2eeEntry, E2eeOffer, ErrorCode, GroupPosition, Mls, MlsKind};
 
-use super::{Alarm, DeviceKey, Encryption, members::Members};
+use super::{Alarm, Check, DeviceKey, Encryption, KnownDevices, Ruling, members::Members};
 use inside::Inside;
 
 /// How long a way into the group may take before another one is asked for.
@@ -46,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) device: DeviceKey,
     /// A JWS of the auth controller, or nothing.
     pub(crate) statement: String,
+    /// The devices of those who were met before.
+    pub(crate) known_devices: Option<KnownDevices>,
 }
 
 /// What an answer of the controller is to.
@@ -84,6 +88,10 @@ pub(crate) enum Effect {
     Send(Request, Mls),
     /// Seal and open with these from now on; older ones open for a while.
     Keys(Box<Keys>),
+    /// These can't be trusted any more; what they sealed is not opened.
+    Distrust(Vec<(u32, ParticipantId)>),
+    /// Check this and report with [`Group::handle_ruling`].
+    Check(Check),
     /// There are no keys to seal with any more.
     NoKeys,
     /// Somebody came in who has no picture yet.
@@ -147,7 +155,11 @@ impl Group {
     /// A machine without a group. Makes the first leaf key.
     pub(crate) fn new(settings: Settings) -> Result<Self, dt_e2ee::Error> {
         Ok(Self {
-            members: Members::new(settings.meeting_id, settings.device.public()),
+            members: Members::new(
+                settings.meeting_id,
+                settings.device.public(),
+                settings.known_devices.clone(),
+            ),
             settings,
             seat: None,
             leaf_key: Some(LeafKey::generate()?),
@@ -176,7 +188,8 @@ impl Group {
             _ => None,
         };
         let ask_at = self.ask_at.filter(|_| self.connected);
-        let due = [ask_at, inside, self.members.due(self.looked_at)];
+        let members = self.members.due(self.looked_at);
+        let due = [ask_at, inside, members, self.members.check_due()];
         due.into_iter().flatten().min()
     }
 
@@ -239,6 +252,16 @@ impl Group {
     /// Others came or went.
     pub(crate) fn handle_roster(&mut self, roster: HashSet<ParticipantId>, now: Instant) {
         self.members.set_roster(roster, now);
+        self.look_for_alarms(now);
+    }
+
+    /// A statement was checked.
+    pub(crate) fn handle_ruling(&mut self, check: &Check, ruling: Ruling, now: Instant) {
+        let distrusted = self.members.set_ruling(check, ruling, now);
+        if !distrusted.is_empty() {
+            self.effects.push_back(Effect::Distrust(distrusted));
+        }
+        self.effects.push_back(Effect::Changed);
         self.look_for_alarms(now);
     }
 
@@ -381,6 +404,7 @@ impl Group {
             self.send(About::Notice, message(MlsKind::MlsStranded, group, epoch));
         }
         self.handle_inside_due(now);
+        self.ask_for_checks(now);
         self.look_for_alarms(now);
     }
 
@@ -424,6 +448,12 @@ impl Group {
         if let State::Inside(inside) = &self.state {
             self.members.set_leaves(inside.members(), now);
         }
+        self.ask_for_checks(now);
+    }
+
+    fn ask_for_checks(&mut self, now: Instant) {
+        let checks = self.members.take_checks(now);
+        self.effects.extend(checks.into_iter().map(Effect::Check));
     }
 
     /// Hands out the keys of the epoch that this client stands in.

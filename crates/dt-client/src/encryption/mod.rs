@@ -3,10 +3,10 @@
 //!
 //! [`group`] is the machine, sans-IO; [`task`] drives it off the media path;
 //! [`sealing`] and [`opening`] hold the keys where frames go by. What an
-//! application sees of it is here. Deliberately absent: storage (a group lives
-//! as long as the seat), and checking the statements of accounts, which takes
-//! the auth controller's keys.
+//! application sees of it is here and in [`accounts`], which says whose a device
+//! is. Deliberately absent: storage (a group lives as long as the seat).
 
+mod accounts;
 mod group;
 mod members;
 mod opening;
@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 use dt_ids::ParticipantId;
 
+pub use accounts::{Account, Accounts, BadStatement, KnownDevices, Mistrust, Standing};
+pub(crate) use accounts::{Check, Ruling, thumbprint};
 pub(crate) use group::{Group, Keys, Request, Settings, offer, rotate};
 pub(crate) use opening::{Failure, Opening, Verdict};
 pub(crate) use sealing::{NotSealed, Seal, Sealing};
@@ -105,9 +107,11 @@ pub struct KeyHolder {
     /// 45 digits that this client and that one share, in groups of five; `None`
     /// of oneself.
     pub pair_code: Option<String>,
-    /// The auth controller's statement about the device's account, a JWS that
-    /// was **not** checked here; empty for guests.
-    pub statement: String,
+    /// How far it is proved who this is.
+    pub standing: Standing,
+    /// It is a person who was known by other devices, and not by this one; see
+    /// [`KnownDevices`].
+    pub changed_device: bool,
 }
 
 /// Something is wrong with who holds the keys.
@@ -118,7 +122,14 @@ pub enum Alarm {
         /// The leaf's number.
         leaf: u32,
         /// What is wrong with it.
-        reason: dt_e2ee::CredentialError,
+        reason: Mistrust,
+    },
+    /// A known person comes with a device that was not seen before.
+    ChangedDevice {
+        /// The seat.
+        participant_id: ParticipantId,
+        /// What the account is called.
+        name: String,
     },
     /// Somebody holds the keys who is not on the roster.
     NotOnRoster {
@@ -141,6 +152,9 @@ impl std::fmt::Display for Alarm {
         match self {
             Self::NotTrustworthy { reason, .. } => {
                 write!(f, "somebody holds the keys and can't be trusted: {reason}")
+            }
+            Self::ChangedDevice { name, .. } => {
+                write!(f, "{name} comes with a device that was not seen before")
             }
             Self::NotOnRoster { name, .. } => {
                 write!(f, "{name} holds the keys and is not in the meeting")

@@ -77,6 +77,13 @@ impl Opening {
         }
     }
 
+    /// What these sealed is not opened any more, of whatever epoch it is.
+    pub(crate) fn distrust(&mut self, members: &[(u32, ParticipantId)]) {
+        for (_, leaves) in &mut self.leaves {
+            leaves.retain(|leaf, participant| !members.contains(&(*leaf, *participant)));
+        }
+    }
+
     /// Whose streams are whose is told anew.
     pub(crate) fn forget_owners(&mut self) {
         self.owners.clear();

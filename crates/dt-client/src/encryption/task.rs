@@ -12,11 +12,12 @@ use dt_ids::ParticipantId;
 use dt_wire::v1::{E2eeEntry, ErrorCode, Mls};
 use tokio::{
     sync::{broadcast, mpsc, watch},
+    task::JoinSet,
     time::sleep_until,
 };
 
 use super::{
-    Encryption,
+    Accounts, Check, Encryption, Ruling,
     group::{Effect, Group, Request},
     sealing::Sealing,
 };
@@ -24,6 +25,9 @@ use crate::{Event, receiving::Receiving};
 
 /// With nothing due the clock is looked at again after so long.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// Statements that are checked at once; what is above it is checked later.
+const CHECKS_MAX: usize = 256;
 
 /// What the driver tells.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub(crate) enum Input {
     Answer(Request, Result<(), ErrorCode>),
     /// The session was lost.
     Lost,
+    /// Of this task itself: a statement was checked.
+    Ruled(Box<Check>, Ruling),
 }
 
 /// What the driver is to do.
@@ -58,6 +64,9 @@ pub(crate) struct Task {
     pub(crate) receiving: Arc<Receiving>,
     pub(crate) shown: watch::Sender<Arc<Encryption>>,
     pub(crate) events: broadcast::Sender<Event>,
+    /// Without it statements stay unchecked.
+    pub(crate) accounts: Option<Accounts>,
+    pub(crate) checks: JoinSet<(Box<Check>, Ruling)>,
 }
 
 fn now() -> Instant {
@@ -73,6 +82,10 @@ impl Task {
                 input = self.inputs.recv() => match input {
                     Some(input) => Some(input),
                     None => return,
+                },
+                Some(ruled) = self.checks.join_next() => match ruled {
+                    Ok((check, ruling)) => Some(Input::Ruled(check, ruling)),
+                    Err(_) => continue,
                 },
                 () = sleep_until(due.into()) => None,
             };
@@ -101,6 +114,14 @@ impl Task {
                 Effect::Keys(keys) => {
                     self.sealing.set_epoch(keys.suite, &keys.epoch, keys.fresh);
                     self.receiving.set_epoch(&keys);
+                    continue;
+                }
+                Effect::Distrust(members) => {
+                    self.receiving.distrust(&members);
+                    continue;
+                }
+                Effect::Check(check) => {
+                    self.check(check);
                     continue;
                 }
                 Effect::NoKeys => {
@@ -134,6 +155,21 @@ impl Task {
         }
         true
     }
+
+    fn check(&mut self, check: Check) {
+        let Some(accounts) = self.accounts.clone() else {
+            return;
+        };
+        let too_many = self.checks.len() >= CHECKS_MAX;
+        self.checks.spawn(async move {
+            let ruling = if too_many {
+                Ruling::Unknown
+            } else {
+                accounts.check(&check).await
+            };
+            (Box::new(check), ruling)
+        });
+    }
 }
 
 fn handle(group: &mut Group, input: Option<Input>, now: Instant) {
@@ -148,6 +184,7 @@ fn handle(group: &mut Group, input: Option<Input>, now: Instant) {
         Some(Input::Message(mls)) => group.handle_message(&mls, now),
         Some(Input::Answer(request, answer)) => group.handle_answer(request, answer, now),
         Some(Input::Lost) => group.handle_lost(),
+        Some(Input::Ruled(check, ruling)) => group.handle_ruling(&check, ruling, now),
         None => group.handle_timeout(now),
     }
 }

@@ -107,6 +107,7 @@ pub(crate) fn access() -> MeetingAccess {
             endpoint: endpoint("/mh/0"),
         }],
         settings: Settings::default(),
+        accounts: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Encrypted meetings of real processes: that they work, and that those who are
 //! not in them, the server first of all, have nothing of them.
 
+mod accounts;
 mod capture;
 mod raw;
 mod wire;

@@ -91,7 +91,7 @@ fn record(
     let now = now.replace_millisecond(now.millisecond()).unwrap_or(now);
     let days = gc.config.meeting_days.clamp(1, 400);
     let change = MeetingChange {
-        settings: body.settings.accepted()?,
+        settings: body.settings.accepted(gc.config.e2e_encryption_default)?,
         ..MeetingChange::default()
     };
     let meeting = MeetingRecord {

@@ -146,8 +146,16 @@ impl GuestToken {
 
 impl Settings {
     /// The change that these settings are, if this version can do them.
-    pub(crate) fn accepted(self) -> Result<SettingsChange, ApiError> {
+    /// `encrypted`: unless they say otherwise.
+    pub(crate) fn accepted(self, encrypted: bool) -> Result<SettingsChange, ApiError> {
         if self.recording_enabled == Some(true) {
+            if self.enable_e2e_encryption.unwrap_or(encrypted) {
+                return Err(ApiError::forbidden(
+                    "the server can't record what it can't read: only a meeting that was made \
+                     without end-to-end encryption can be recorded",
+                )
+                .with_detail("field", "settings.recording_enabled"));
+            }
             return Err(ApiError::invalid_field(
                 "settings.recording_enabled",
                 "recording is not available yet",
@@ -166,7 +174,7 @@ impl Settings {
     /// made, or a server could switch the encryption off under people's hands.
     pub(crate) fn accepted_for(self, now: &MeetingSettings) -> Result<SettingsChange, ApiError> {
         let fixed = "is chosen when a meeting is made: make a new meeting";
-        let change = self.accepted()?;
+        let change = self.accepted(now.enable_e2e_encryption)?;
         if change
             .enable_e2e_encryption
             .is_some_and(|wanted| wanted != now.enable_e2e_encryption)

@@ -77,7 +77,7 @@ async fn a_wrong_field_is_named_and_explained() {
         (json!({"max_participants": 1}), "max_participants"),
         (json!({"max_participants": 1001}), "max_participants"),
         (
-            json!({"settings": {"recording_enabled": true}}),
+            json!({"settings": {"recording_enabled": true, "enable_e2e_encryption": false}}),
             "settings.recording_enabled",
         ),
     ] {
@@ -98,6 +98,35 @@ async fn a_wrong_field_is_named_and_explained() {
     ] {
         let answer = fixture.post("/api/v1/meetings", None, body).await;
         assert_eq!((answer.status, answer.code()), (400, "INVALID_REQUEST"));
+    }
+}
+
+#[tokio::test]
+async fn meetings_are_encrypted_unless_their_maker_says_otherwise() {
+    let fixture = Fixture::new(Config::default()).await;
+    let made = fixture.post("/api/v1/meetings", None, json!({})).await;
+    assert_eq!(made.body["settings"]["enable_e2e_encryption"], true);
+    let wish = json!({"settings": {"enable_e2e_encryption": false}});
+    let made = fixture.post("/api/v1/meetings", None, wish).await;
+    assert_eq!(made.body["settings"]["enable_e2e_encryption"], false);
+}
+
+#[tokio::test]
+async fn the_server_records_nothing_that_it_can_not_read() {
+    let fixture = Fixture::new(Config::default()).await;
+    for (settings, status, code) in [
+        (json!({"recording_enabled": true}), 403, "FORBIDDEN"),
+        (
+            json!({"recording_enabled": true, "enable_e2e_encryption": false}),
+            400,
+            "INVALID_REQUEST",
+        ),
+    ] {
+        let wish = json!({ "settings": settings });
+        let answer = fixture.post("/api/v1/meetings", None, wish).await;
+        assert_eq!((answer.status, answer.code()), (status, code));
+        let field = &answer.body["error"]["details"]["field"];
+        assert_eq!(*field, "settings.recording_enabled");
     }
 }
 
@@ -197,12 +226,12 @@ async fn a_change_reaches_the_running_meeting_and_leaves_the_rest() {
         (7, "Before")
     );
 
-    for wrong in [
-        json!({"max_participants": 0}),
-        json!({"settings": {"recording_enabled": true}}),
+    for (wrong, status) in [
+        (json!({"max_participants": 0}), 400),
+        (json!({"settings": {"recording_enabled": true}}), 403),
     ] {
         let answer = fixture.send(Method::PATCH, &path, Some(&host), wrong).await;
-        assert_eq!(answer.status, 400);
+        assert_eq!(answer.status, status);
     }
     assert!(controller.updated.lock().unwrap().is_empty());
 }

@@ -7,6 +7,10 @@ const people = (n: number): string =>
   count.select(n) === "one" ? "1 person" : `${String(n)} people`;
 const more = (n: number): string => (count.select(n) === "one" ? "1 other" : `${String(n)} others`);
 
+/** A name that nobody vouches for: in quotes, and together whatever its direction. */
+const claimed = (name: string): string =>
+  name === "" ? "a name that can’t be read" : `the name “\u2068${name}\u2069”`;
+
 export const english = {
   lang: "en",
   dir: "ltr" as "ltr" | "rtl",
@@ -211,8 +215,10 @@ export const english = {
     verified: (name: string) => `Verified account ${name}`,
     guest: "Guest, not verified",
     unproved: "Can’t prove who they are",
+    nameless: "Name can’t be read",
     compare: "Compare",
     compareWith: (name: string) => `Compare the code with ${name}`,
+    changedDevice: "Another device than you know",
     pairHint: (name: string) =>
       `${name} sees the same digits beside your name if you are really speaking to each other’s device. They stay the same from meeting to meeting.`,
     accept: "The codes are the same",
@@ -224,13 +230,13 @@ export const english = {
     alarm: "Details",
     alarms: {
       stranger: (name: string) =>
-        `Somebody is in the encryption who is not in the list of people, under the name ${name}. Leave, and start a new meeting.`,
+        `Somebody is in the encryption who is not in the list of people, under ${claimed(name)}. Leave, and start a new meeting.`,
       double: (name: string) =>
-        `Two are in the encryption as ${name}. Leave, and start a new meeting.`,
+        `Two are in the encryption under ${claimed(name)}. Leave, and start a new meeting.`,
       untrustworthy: (name: string) =>
-        `Somebody who goes by the name ${name} can’t prove it. You don’t see or hear them. Ask who it is.`,
+        `Somebody who goes by ${claimed(name)} can’t prove it. You don’t see or hear them. Ask who it is.`,
       stays: (name: string) =>
-        `${name} was removed and still holds the keys. Leave, and start a new meeting.`,
+        `Somebody was removed and still holds the keys, under ${claimed(name)}. Leave, and start a new meeting.`,
     },
   },
 

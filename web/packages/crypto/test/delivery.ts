@@ -1,7 +1,8 @@
 // A meeting without a network: sessions with the real MLS module, and a
 // controller that orders and judges their messages by the rules of e2ee.proto.
 // Time is virtual. Messages move in rounds, so that two that are sent in one
-// round are in flight together; a test may change or drop what is delivered.
+// round are in flight together; a test may change or drop what is delivered, and
+// do as a hostile controller would.
 import { create } from "@bufbuild/protobuf";
 import {
   E2eeEntrySchema,
@@ -14,10 +15,11 @@ import {
   type E2eeEntry,
   type Mls,
 } from "@darktower/protocol";
-import { GroupSession } from "../src/group-session";
+import { GroupSession, type Device } from "../src/group-session";
 import type { GroupEffect, Outcome, RawEpochKeys } from "../src/group-state";
 import type { GroupMember, StatementCheck } from "../src/members";
 import type { Alarm } from "../src/messages";
+import type { Claims, GroupSetup, MlsLeafKey } from "../src/mls";
 import { bytesToHex } from "../src/text";
 import { Controller, engine } from "./wasm";
 
@@ -33,6 +35,8 @@ type Down =
 /** One participant: what the crypto worker would hold, and what it was told. */
 export class Person {
   readonly id: string;
+  readonly claims: Claims;
+  readonly device: Device;
   readonly session: GroupSession;
   readonly inbox: Down[] = [];
   readonly outbox: { readonly request: number; readonly mls: Mls }[] = [];
@@ -40,16 +44,20 @@ export class Person {
   readonly keys: RawEpochKeys[] = [];
   readonly checks: StatementCheck[] = [];
   readonly log: GroupEffect["type"][] = [];
+  /** Whose frames are opened, by leaf. */
+  senders: ReadonlyMap<number, string> = new Map();
   members: readonly GroupMember[] = [];
   alarms: readonly Alarm[] = [];
   code = "";
   connected = false;
   readonly #device: CryptoKeyPair;
 
-  private constructor(id: string, session: GroupSession, device: CryptoKeyPair) {
-    this.id = id;
-    this.session = session;
-    this.#device = device;
+  private constructor(claims: Claims, device: Device, keys: CryptoKeyPair) {
+    this.id = claims.participantId;
+    this.claims = claims;
+    this.device = device;
+    this.session = new GroupSession(engine, claims, device);
+    this.#device = keys;
   }
 
   static async create(number: number, name: string, statement = ""): Promise<Person> {
@@ -59,8 +67,15 @@ export class Person {
     const device = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
     const publicKey = new Uint8Array(await crypto.subtle.exportKey("raw", device.publicKey));
     const claims = { meetingId: MEETING, participantId: id, name };
-    const session = new GroupSession(engine, claims, { publicKey, statement });
-    return new Person(id, session, device);
+    return new Person(claims, { publicKey, statement }, device);
+  }
+
+  /** What this device signs for a leaf. */
+  async credential(leafKey: MlsLeafKey): Promise<Uint8Array> {
+    const bytes = engine.bindingBytes(this.claims, leafKey);
+    const signature = await crypto.subtle.sign("Ed25519", this.#device.privateKey, bytes);
+    const { publicKey, statement } = this.device;
+    return engine.credential(this.claims, publicKey, new Uint8Array(signature), statement);
   }
 
   get key(): string {
@@ -96,6 +111,7 @@ export class Person {
           break;
         case "keys":
           this.keys.push(effect.keys);
+          this.senders = effect.keys.senders;
           break;
         case "members":
           this.members = effect.members;
@@ -110,6 +126,8 @@ export class Person {
           this.checks.push(effect.check);
           break;
         case "senders":
+          if (effect.id === this.keys.at(-1)?.id) this.senders = effect.senders;
+          break;
         case "lost":
       }
     }
@@ -122,6 +140,12 @@ export class Meeting {
   readonly people: Person[] = [];
   /** Changes or drops what is delivered to somebody. */
   tamper: (to: Person, mls: Mls) => Mls | undefined = (_, mls) => mls;
+  /** Changes the way in that somebody is shown. */
+  mislead: (to: Person, entry: E2eeEntry) => E2eeEntry = (_, entry) => entry;
+  /** Answers a message in the honest controller's place, if it does. */
+  hostile: (from: Person, mls: Mls) => Outcome | undefined = () => undefined;
+  /** The last one that a commit brought, whoever it was for. */
+  welcome: Uint8Array<ArrayBuffer> = new Uint8Array();
   /** Why commits were refused. */
   readonly refused: string[] = [];
   readonly #controller = new Controller();
@@ -136,6 +160,14 @@ export class Meeting {
 
   get epoch(): number {
     return Number(this.#controller.epoch());
+  }
+
+  get setup(): GroupSetup {
+    return { groupId: this.#groupId(), externalSender: this.#controller.publicKey };
+  }
+
+  groupInfo(): Uint8Array<ArrayBuffer> {
+    return this.#controller.groupInfo() as Uint8Array<ArrayBuffer>;
   }
 
   async add(name: string, statement = ""): Promise<Person> {
@@ -161,7 +193,7 @@ export class Meeting {
     const { position } = person.session.offer();
     const goesOn = position !== undefined && this.#inside.includes(person);
     const entry = goesOn && position.group === this.#group ? undefined : this.#entry(person);
-    person.inbox.push({ type: "entry", entry: entry ?? this.#missed(position?.epoch ?? 0n) });
+    this.#show(person, entry ?? this.#missed(position?.epoch ?? 0n));
     this.#tellRoster();
   }
 
@@ -180,7 +212,17 @@ export class Meeting {
     this.#proposeRemoval(person);
   }
 
-  rotate(): void {
+  /** Has somebody added whom no participant stands behind. */
+  addLeaf(keyPackage: Uint8Array): void {
+    this.#proposal(this.#controller.proposeAdd(keyPackage));
+    this.#want();
+  }
+
+  /** Has the leaf removed that claims to be this participant. */
+  removeLeaf(participantId: string): void {
+    const leaf = this.#controller.leafOf(participantId);
+    if (leaf === undefined) throw new Error("nobody has such a leaf");
+    this.#proposal(this.#controller.proposeRemove(leaf));
     this.#want();
   }
 
@@ -198,7 +240,7 @@ export class Meeting {
 
   /** Whoever it is needs another way in. */
   push(person: Person): void {
-    person.inbox.push({ type: "entry", entry: this.#entry(person) });
+    this.#show(person, this.#entry(person));
   }
 
   /** Until nobody has anything to say. */
@@ -252,7 +294,7 @@ export class Meeting {
   }
 
   #handle(person: Person, request: number, mls: Mls): void {
-    const outcome = this.#judge(person, mls);
+    const outcome = this.hostile(person, mls) ?? this.#judge(person, mls);
     person.inbox.push({ type: "answer", request, outcome });
     if (outcome === "conflict" && !this.#inside.includes(person)) this.push(person);
   }
@@ -306,6 +348,7 @@ export class Meeting {
     }
     const commit = create(MlsSchema, { kind: MlsKind.MLS_COMMIT, position, data: mls.data });
     this.#history.push(commit);
+    this.welcome = mls.welcome as Uint8Array<ArrayBuffer>;
     if (!this.#inside.includes(person)) this.#inside.push(person);
     for (const member of this.#inside) this.#push(member, commit);
     for (const candidate of this.#candidates.splice(0)) {
@@ -340,6 +383,10 @@ export class Meeting {
   #push(person: Person, mls: Mls): void {
     const changed = person.connected ? this.tamper(person, mls) : undefined;
     if (changed !== undefined) person.inbox.push({ type: "mls", mls: changed });
+  }
+
+  #show(person: Person, entry: E2eeEntry): void {
+    person.inbox.push({ type: "entry", entry: this.mislead(person, entry) });
   }
 
   #mls(kind: MlsKind, data: Uint8Array = new Uint8Array()): Mls {

@@ -35,12 +35,33 @@ export interface ApiOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Of a new meeting; what is left out is as the server has it by default. */
+export interface MeetingSettings {
+  /** End-to-end, as by default; it can't be changed later. */
+  readonly encrypted?: boolean;
+  /** Of end-to-end encryption: 128-bit keys unless said otherwise. */
+  readonly cipher?: "aes-128-gcm" | "aes-256-gcm";
+}
+
+export interface CreateOptions extends ApiOptions {
+  readonly displayName?: string;
+  readonly settings?: MeetingSettings;
+}
+
 /** A new meeting; the answer holds the host's join token and host token. */
-export async function createMeeting(
-  options: ApiOptions & { readonly displayName?: string } = {},
-): Promise<MeetingAccess> {
-  const body = options.displayName === undefined ? {} : { display_name: options.displayName };
-  return parseAccess(await call("POST", "/meetings", options, { body }));
+export async function createMeeting(options: CreateOptions = {}): Promise<MeetingAccess> {
+  const { encrypted, cipher } = options.settings ?? {};
+  // Fields that are undefined don't travel.
+  const settings =
+    encrypted === undefined && cipher === undefined
+      ? undefined
+      : { enable_e2e_encryption: encrypted, sframe_cipher: cipher };
+  const body = { display_name: options.displayName, settings };
+  const access = parseAccess(await call("POST", "/meetings", options, { body }));
+  if (encrypted === true && !access.encrypted) {
+    throw new ApiError("BAD_ANSWER", 201, "the server made a meeting without encryption");
+  }
+  return access;
 }
 
 /** What a guest needs to join the meeting of this code. */

@@ -9,6 +9,7 @@ import {
   participantId,
   streamId,
   type Assignment,
+  type CreateOptions,
 } from "../src";
 import { parseAccess } from "../src/http";
 
@@ -135,6 +136,43 @@ describe("the HTTP API", () => {
 
   it.each([null, 5, "x", [], { meeting_controller: 1 }])("refuses %j as an answer", (answer) => {
     expect(() => parseAccess(answer)).toThrow(ApiError);
+  });
+
+  describe("asked for a new meeting", () => {
+    const asked = async (options: CreateOptions, answer: object = ANSWER): Promise<unknown> => {
+      const fetched = vi.fn((_url: string, _init: RequestInit) =>
+        Promise.resolve(new Response(JSON.stringify(answer), { status: 201 })),
+      );
+      vi.stubGlobal("fetch", fetched);
+      try {
+        await createMeeting(options);
+      } finally {
+        vi.unstubAllGlobals();
+      }
+      const body = fetched.mock.calls[0]?.[1].body;
+      return typeof body === "string" ? JSON.parse(body) : undefined;
+    };
+
+    it("leaves to the server what is not said", async () => {
+      expect(await asked({})).toEqual({});
+      expect(await asked({ displayName: "Tea", settings: {} })).toEqual({ display_name: "Tea" });
+    });
+
+    it("says whether and how it is to be encrypted", async () => {
+      const plain = { settings: { encrypted: false } };
+      expect(await asked(plain)).toEqual({ settings: { enable_e2e_encryption: false } });
+      const settings = { enable_e2e_encryption: true };
+      const answer = { ...ANSWER, settings };
+      const strong = { settings: { encrypted: true, cipher: "aes-256-gcm" } } as const;
+      expect(await asked(strong, answer)).toEqual({
+        settings: { ...settings, sframe_cipher: "aes-256-gcm" },
+      });
+    });
+
+    it("takes no meeting without encryption where one with it was asked for", async () => {
+      const wanted = asked({ settings: { encrypted: true } });
+      await expect(wanted).rejects.toMatchObject({ code: "BAD_ANSWER" });
+    });
   });
 
   it("tells the error's code, and how long to wait", async () => {

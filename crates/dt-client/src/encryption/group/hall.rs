@@ -4,7 +4,10 @@
 //! It is a model of what clients may expect of a controller, and of how a
 //! faulty one may treat them; the real one has tests of its own.
 
+mod hostile;
 mod rules;
+
+pub(super) use hostile::Ghost;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
@@ -16,7 +19,9 @@ use dt_ids::{MeetingId, ParticipantId};
 use dt_wire::v1::{E2eeEntry, EntryWay, ErrorCode, GroupPosition, Mls, MlsKind};
 use rand::{RngExt as _, SeedableRng, rngs::StdRng};
 
-use super::{Alarm, DeviceKey, Effect, Group, Keys, Request, Settings, message, offer};
+use super::{
+    Alarm, Check, DeviceKey, Effect, Group, Keys, KnownDevices, Request, Settings, message, offer,
+};
 
 pub(super) const MEETING: MeetingId = MeetingId::from_bytes([2; 16]);
 /// Joins and leaves within this time share a commit.
@@ -54,6 +59,8 @@ pub(super) struct Client {
     pub(super) has_keys: bool,
     pub(super) begun_anew: u32,
     pub(super) alarms: Vec<Alarm>,
+    /// Statements that it wants checked.
+    pub(super) checks: Vec<Check>,
 }
 
 /// What members said of the newest commit.
@@ -101,6 +108,16 @@ pub(super) struct Hall {
     log: VecDeque<Mls>,
     /// Epochs whose end was void once: who stood behind one may stand nowhere.
     voided: BTreeSet<u64>,
+    /// Leaf keys of the controller's own.
+    ghosts: HashSet<Vec<u8>>,
+    /// Whose key package was kept back, and its own put in its place.
+    swapped: Option<ParticipantId>,
+    pub(super) swaps: bool,
+    last_welcome: Option<Mls>,
+    /// What the auth controller says of the device of each number.
+    pub(super) statements: BTreeMap<u8, String>,
+    /// What all who join know.
+    pub(super) known_devices: Option<KnownDevices>,
     /// What to do to the next commit.
     pub(super) spoil: Option<Spoil>,
     pub(super) commits: u32,
@@ -128,6 +145,12 @@ impl Hall {
             wanted_until: None,
             log: VecDeque::new(),
             voided: BTreeSet::new(),
+            ghosts: HashSet::new(),
+            swapped: None,
+            swaps: false,
+            last_welcome: None,
+            statements: BTreeMap::new(),
+            known_devices: None,
             spoil: None,
             commits: 0,
             rolled_back: 0,
@@ -152,9 +175,13 @@ impl Hall {
     pub(super) fn in_group(&self) -> BTreeMap<ParticipantId, u32> {
         let members = self.keeper.iter().flat_map(Keeper::members);
         members
-            .map(|view| {
-                let who = read_credential(&view.identity, &view.signature_key).unwrap();
-                (who.participant_id.parse().unwrap(), view.leaf)
+            .filter_map(|view| {
+                // Of its own ghosts the controller keeps no account.
+                let who = read_credential(&view.identity, &view.signature_key).ok()?;
+                let id = who.participant_id.parse().unwrap();
+                let is_ghost =
+                    !self.clients.contains_key(&id) || self.ghosts.contains(&view.signature_key);
+                (!is_ghost).then_some((id, view.leaf))
             })
             .collect()
     }
@@ -175,7 +202,8 @@ impl Hall {
             meeting_id: MEETING,
             name: format!("Number {number}"),
             device: DeviceKey::from_seed([number; 32]),
-            statement: String::new(),
+            statement: self.statements.get(&number).cloned().unwrap_or_default(),
+            known_devices: self.known_devices.clone(),
         };
         let client = Client {
             id,
@@ -189,6 +217,7 @@ impl Hall {
             has_keys: false,
             begun_anew: 0,
             alarms: Vec::new(),
+            checks: Vec::new(),
         };
         self.clients.insert(id, client);
         self.seat(id);
@@ -378,6 +407,13 @@ impl Hall {
                     client.has_keys = true;
                     client.keys.push(*keys);
                 }
+                Effect::Distrust(members) => {
+                    if let Some(keys) = client.keys.last_mut() {
+                        keys.leaves
+                            .retain(|leaf, id| !members.contains(&(*leaf, *id)));
+                    }
+                }
+                Effect::Check(check) => client.checks.push(check),
                 Effect::NoKeys => client.has_keys = false,
                 Effect::BeginAnew => client.begun_anew += 1,
                 Effect::Alarm(alarm) => client.alarms.push(alarm),
@@ -512,49 +548,5 @@ impl Hall {
         let Some(present) = present else { return false };
         let mut known = self.clients[&id].keys.iter();
         known.any(|keys| keys.epoch.base_key == present.epoch.base_key)
-    }
-}
-
-/// What a controller does that is not to be trusted.
-impl Hall {
-    pub(super) fn last_commit(&self) -> Mls {
-        let mut commits = self.log.iter().rev();
-        let commit = commits.find(|mls| mls.kind() == MlsKind::MlsCommit);
-        commit.unwrap().clone()
-    }
-
-    /// Takes somebody off the rosters and leaves it in the group.
-    pub(super) fn unseat_without_removal(&mut self, id: ParticipantId) {
-        let client = self.client(id);
-        client.seated = false;
-        client.connected = false;
-        self.tell_rosters();
-    }
-
-    /// Never shows somebody on a roster.
-    pub(super) fn hide(&mut self, id: ParticipantId) {
-        for client in self.clients.values_mut() {
-            for (_, down) in &mut client.down {
-                if let Down::Roster(roster) | Down::Seat(roster, _) = down {
-                    roster.remove(&id);
-                }
-            }
-        }
-    }
-
-    /// Lets somebody in who says that it is another.
-    pub(super) fn join_as(&mut self, number: u8, claimed: ParticipantId) {
-        let id = self.join(number);
-        let mut down = std::mem::take(&mut self.client(id).down).into_iter();
-        let Some((roster, entry)) = down.find_map(|(_, down)| match down {
-            Down::Seat(roster, entry) => Some((roster, entry)),
-            _ => None,
-        }) else {
-            panic!("a seat was given")
-        };
-        let now = self.now;
-        let group = &mut self.client(id).group;
-        group.handle_seat(claimed, roster, &entry, now);
-        self.carry_out(id);
     }
 }

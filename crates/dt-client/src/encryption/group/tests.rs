@@ -246,7 +246,7 @@ fn two_leaves_that_claim_one_participant_are_trusted_neither() {
     hall.run(2 * SECOND);
     let client = hall.client(Hall::id(1));
     let doubled = client.alarms.iter().filter(|alarm| {
-        matches!(alarm, Alarm::NotTrustworthy { reason, .. } if *reason == CredentialError::Doubled)
+        matches!(alarm, Alarm::NotTrustworthy { reason, .. } if *reason == CredentialError::Doubled.into())
     });
     assert_eq!(doubled.count(), 2, "{:?}", client.alarms);
     let trusted: Vec<_> = client.keys.last().unwrap().leaves.values().collect();
@@ -261,6 +261,7 @@ fn a_way_into_another_meeting_s_group_is_not_taken() {
         name: "One".into(),
         device: DeviceKey::from_seed([1; 32]),
         statement: String::new(),
+        known_devices: None,
     };
     let mut group = Group::new(settings).unwrap();
     let mut other = [9; 20];

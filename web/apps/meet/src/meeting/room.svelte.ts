@@ -13,7 +13,7 @@ import { createContext } from "svelte";
 import type { MeetingHandle } from "../app/backend";
 import { deviceStore } from "../app/storage";
 import { KnownDevices } from "../encryption/known";
-import { lockOf, type LockState } from "../encryption/lock";
+import { byParticipant, lockOf, type LockState } from "../encryption/lock";
 import { texts } from "../texts";
 import { Announcer } from "./announcer.svelte";
 
@@ -43,7 +43,8 @@ export class Room {
 
   phase = $state.raw<MeetingState>({ phase: "idle" });
   self = $state.raw<SelfView>() as SelfView;
-  others = $state.raw<readonly ParticipantView[]>([]);
+  /** Everybody else, as the server names them. */
+  #roster = $state.raw<readonly ParticipantView[]>([]);
   speaking = $state.raw<ReadonlySet<string>>(new Set());
   /** Participant ids, who spoke last first. */
   spoke = $state.raw<readonly string[]>([]);
@@ -59,6 +60,17 @@ export class Room {
   readonly lock: LockState = $derived(lockOf(this.encryption, this.flagged.size));
   readonly alarms: readonly Alarm[] = $derived(
     this.encryption.kind === "end-to-end" ? this.encryption.view.alarms : [],
+  );
+  /** Those who hold the keys, by participant id. */
+  readonly holders: ReadonlyMap<string, KeyHolder> = $derived(
+    byParticipant(this.encryption.kind === "end-to-end" ? this.encryption.view.holders : []),
+  );
+  /** Under the names that they gave themselves, where the server can't change them. */
+  readonly others: readonly ParticipantView[] = $derived(
+    this.#roster.map((person) => {
+      const name = this.holders.get(person.participantId)?.name ?? "";
+      return name === "" || name === person.name ? person : { ...person, name };
+    }),
   );
   readonly isHost = $derived(this.self.role === "host");
   readonly headcount = $derived(this.others.length + 1);
@@ -227,11 +239,11 @@ export class Room {
     const { self, participants } = this.meeting;
     this.self = self;
     this.phase = this.meeting.state;
-    this.others = [...participants.values()]
+    this.#roster = [...participants.values()]
       .filter((p) => p.participantId !== self.participantId)
       .sort((a, b) => a.joinedAt.getTime() - b.joinedAt.getTime() || a.userId - b.userId);
     const shared = new Set(
-      this.others.filter(sharesScreen).map((p) => tileKey(p.participantId, "screen")),
+      this.#roster.filter(sharesScreen).map((p) => tileKey(p.participantId, "screen")),
     );
     this.#screens = [...new Set([...this.#screens.filter((key) => shared.has(key)), ...shared])];
   }

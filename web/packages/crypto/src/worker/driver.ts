@@ -13,6 +13,7 @@ import { importBaseKey } from "../sframe";
 import { thumbprint, type StatementVerdict } from "../statement";
 import { bytesToHex } from "../text";
 import { Jwks } from "./jwks";
+import { rehearsal } from "./rehearsal";
 
 interface Tools {
   readonly engine: WasmEngine;
@@ -49,6 +50,7 @@ export class Driver {
   /** The end of what is being done: inputs wait for it. */
   #tail: Promise<void> = Promise.resolve();
   #broken = false;
+  #rehearsed = false;
   readonly #thumbprints = new Map<string, string>();
 
   constructor(port: MessagePort, origin: string) {
@@ -82,6 +84,7 @@ export class Driver {
         const { device } = await this.#ready();
         const deviceThumbprint = await thumbprint(device.publicKey);
         this.#post({ type: "ready", deviceThumbprint });
+        await this.#rehearse();
         return;
       }
       case "statement":
@@ -118,6 +121,20 @@ export class Driver {
           session.rotate();
       }
     });
+  }
+
+  /** Once, and only while there is nothing else to do: each step lets messages pass. */
+  async #rehearse(): Promise<void> {
+    if (this.#rehearsed) return;
+    this.#rehearsed = true;
+    const { engine, device } = await this.#ready();
+    const steps = rehearsal(engine, device);
+    const next = async (): Promise<void> => {
+      const over = this.#seat !== undefined || (await steps.next()).done === true;
+      if (over) await steps.return();
+      else setTimeout(() => this.#enqueue(next));
+    };
+    await next();
   }
 
   async #seated(seated: Seated): Promise<void> {

@@ -409,9 +409,8 @@ export class Engine {
     const watched = [...this.senders.values()].filter((sender) => sender.active);
     this.#obey();
     if (!added) return;
-    // Who has just come can't decode what builds on pictures of before.
     for (const sender of watched) {
-      if (sender instanceof VideoSender) sender.requestKey();
+      if (sender instanceof VideoSender) sender.beginEpoch();
     }
   }
 

@@ -48,6 +48,8 @@ export class VideoSender {
   /** The encoder's configuration is the one that is wanted. */
   #configured = false;
   #needKey = true;
+  /** A key frame is being encoded. */
+  #keyInEncoder = false;
   #counter = 0;
   #failures = 0;
   #bitrateMax = 0;
@@ -109,6 +111,12 @@ export class VideoSender {
     this.#needKey = true;
     const still = performance.now() - this.#lastAt > STILL_MS;
     if (this.active && still && this.#last !== undefined) this.#encode(this.#last);
+  }
+
+  /** Somebody came who can open nothing sealed before: they begin with a key frame. */
+  beginEpoch(): void {
+    // One that leaves the encoder from here on is sealed with the new keys.
+    if (!this.#keyInEncoder) this.requestKey();
   }
 
   /** The source is off: its last picture must not be shown again. */
@@ -185,6 +193,7 @@ export class VideoSender {
       error: () => {
         this.#failures += 1;
         this.#encoder = undefined;
+        this.#keyInEncoder = false;
         this.#needKey = true;
       },
     });
@@ -200,6 +209,7 @@ export class VideoSender {
     try {
       stamped = this.#fit(frame, this.#clock.next(epochMicros()));
       encoder.encode(stamped, { keyFrame: this.#needKey });
+      this.#keyInEncoder ||= this.#needKey;
       this.#needKey = false;
       this.#encodedAt = performance.now();
     } catch {
@@ -227,6 +237,7 @@ export class VideoSender {
   }
 
   #out(chunk: EncodedVideoChunk): void {
+    if (chunk.type === "key") this.#keyInEncoder = false;
     if (!this.active) return;
     const payload = new Uint8Array(chunk.byteLength);
     chunk.copyTo(payload);

@@ -11,6 +11,11 @@ impl Hall {
             MlsKind::MlsKeyPackage => {
                 let who = read_key_package(&mls.data).unwrap();
                 read_credential(&who.identity, &who.signature_key).unwrap();
+                if std::mem::take(&mut self.swaps) {
+                    self.swap_key_package(id, who.identity);
+                    self.down(id, Down::Answer(request, Ok(())));
+                    return;
+                }
                 self.key_packages.insert(id, mls.data.to_vec());
                 self.to_remove.extend(self.in_group().get(&id));
                 self.batch_at.get_or_insert(self.now + BATCH);
@@ -89,12 +94,18 @@ impl Hall {
             data: mls.welcome.clone(),
             ..message(MlsKind::MlsWelcome, position.group, position.epoch + 1)
         };
+        if !welcome.data.is_empty() {
+            self.last_welcome = Some(welcome.clone());
+        }
         for (added, leaf) in self.in_group() {
             if !self.clients[&added].seated {
                 // It left while its commit or the one that added it was under way.
                 self.to_remove.insert(leaf);
                 self.batch_at.get_or_insert(self.now + BATCH);
             }
+        }
+        if let Some(victim) = self.swapped.take() {
+            self.down(victim, Down::Mls(welcome.clone()));
         }
         let proposed = std::mem::take(&mut self.proposed);
         for (added, key_package) in &proposed {
