@@ -67,6 +67,8 @@ struct Sealed {
     frame: ReceivedFrame,
     extension: dt_frame::Extension,
     discardable: bool,
+    /// It waits for an epoch to begin.
+    newer_epoch: bool,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,8 @@ pub(crate) struct Inbox {
     opening: Option<Opening>,
     /// What waits for keys, in the order in which it came.
     sealed: HashMap<StreamId, VecDeque<Sealed>>,
+    /// A step of the group was missed.
+    behind: bool,
     assignments: Assignments,
     held: VecDeque<(Instant, DatagramHeader, Bytes)>,
     tracks: HashMap<(StreamId, Encoding), Track>,
@@ -88,6 +92,7 @@ impl Default for Inbox {
         Self {
             opening: None,
             sealed: HashMap::new(),
+            behind: false,
             assignments: Assignments::default(),
             held: VecDeque::new(),
             tracks: HashMap::new(),
@@ -277,6 +282,7 @@ impl Inbox {
             frame,
             extension,
             discardable,
+            newer_epoch: false,
         };
         self.open(sealed, now, output);
     }
@@ -302,6 +308,10 @@ impl Inbox {
                 self.deliver(frame, &sealed.extension, now, output);
             }
             Verdict::Early => self.hold(sealed),
+            Verdict::NewerEpoch => self.hold(Sealed {
+                newer_epoch: true,
+                ..sealed
+            }),
             Verdict::BeforeUs => {
                 self.stats.before_joining += 1;
                 self.dedup.retract(id_of(&sealed.frame));
@@ -347,12 +357,14 @@ impl Inbox {
 
     fn expire_sealed(&mut self, now: Instant) {
         let mut expired = 0;
+        let mut newer = false;
         let dedup = &mut self.dedup;
         self.sealed.retain(|_, waiting| {
             waiting.retain(|sealed| {
                 let keep = now.saturating_duration_since(sealed.since) <= SEALED_MAX;
                 if !keep {
                     expired += 1;
+                    newer |= sealed.newer_epoch;
                     dedup.retract(id_of(&sealed.frame));
                 }
                 keep
@@ -360,6 +372,15 @@ impl Inbox {
             !waiting.is_empty()
         });
         self.give_up(expired);
+        if let Some(opening) = self.opening.as_mut().filter(|_| newer) {
+            self.behind |= opening.in_vain(now);
+        }
+    }
+
+    /// Whether it was found since the last time that a step of the group was
+    /// missed.
+    pub(crate) fn take_behind(&mut self) -> bool {
+        std::mem::take(&mut self.behind)
     }
 
     /// From here on nothing passes that was not opened. Whose the streams are is
@@ -376,6 +397,7 @@ impl Inbox {
         if let Some(opening) = &mut self.opening {
             opening.set_epoch(keys, now);
         }
+        self.behind = false;
         self.try_sealed(now)
     }
 

@@ -195,6 +195,45 @@ fn frames_do_not_wait_longer_than_half_a_second_nor_more_than_64_of_them() {
 }
 
 #[test]
+fn frames_of_an_epoch_that_does_not_come_tell_that_a_step_was_missed() {
+    let begin = Instant::now();
+    let epochs = epochs();
+    let mut inbox = encrypted(begin);
+    inbox.set_epoch(&keys(&epochs.ben[0], true), begin);
+    // Ann is an epoch ahead.
+    let mut ann = Sender::new(&epochs.ann[1]);
+    let mut told = Vec::new();
+    for tick in 0..200_u32 {
+        let since = Duration::from_millis(33) * tick;
+        assert_eq!(push(&mut inbox, ann.next(), begin + since), NOTHING);
+        if inbox.take_behind() {
+            told.push(since);
+        }
+    }
+    // Half a second of waiting, two of being behind; once a minute.
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!((2500..2700).contains(&told[0].as_millis()), "{told:?}");
+}
+
+#[test]
+fn one_sender_with_an_epoch_that_is_made_up_is_not_believed_while_another_is_heard() {
+    let begin = Instant::now();
+    let epochs = epochs();
+    let mut inbox = encrypted(begin);
+    inbox.set_epoch(&keys(&epochs.ben[0], true), begin);
+    let (mut ahead, mut ann) = (Sender::new(&epochs.ann[1]), Sender::new(&epochs.ann[0]));
+    for tick in 0..100_u32 {
+        let now = begin + Duration::from_millis(33) * tick;
+        let mut frame = ahead.next();
+        // Other times than the honest ones: it is another frame.
+        frame.1.timestamp_us += 1_000_000_000;
+        push(&mut inbox, frame, now);
+        assert_eq!(push(&mut inbox, ann.next(), now).len(), 1);
+        assert!(!inbox.take_behind());
+    }
+}
+
+#[test]
 fn frames_from_before_one_s_own_entry_are_no_failures() {
     let now = Instant::now();
     let epochs = epochs();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dt_frame::{DATAGRAM_TAG, FrameHeader, StreamHeader};
 use dt_ids::{Encoding, ParticipantId, StreamId};
 use dt_wire::v1::StreamAssignments;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::{
     Participant, ReceiveStats, ReceivedFrame,
@@ -24,6 +24,8 @@ pub(crate) struct Receiving {
     frames: mpsc::Sender<ReceivedFrame>,
     /// Requests of key frames, to whichever media session sends them.
     key_frames: mpsc::Sender<(StreamId, Encoding)>,
+    /// A step of the encryption's group was missed.
+    behind: Notify,
 }
 
 impl Receiving {
@@ -35,6 +37,7 @@ impl Receiving {
             inbox: Mutex::default(),
             frames,
             key_frames,
+            behind: Notify::new(),
         })
     }
 
@@ -109,7 +112,7 @@ impl Receiving {
             self.inbox().count_rejected();
             return;
         }
-        let output = self.inbox().datagram(datagram, now());
+        let output = self.with(|inbox| inbox.datagram(datagram, now()));
         self.pass_on(output);
     }
 
@@ -129,7 +132,7 @@ impl Receiving {
         header: &FrameHeader,
         payload: Bytes,
     ) {
-        let output = self.inbox().stream_frame(stream, header, payload, now());
+        let output = self.with(|inbox| inbox.stream_frame(stream, header, payload, now()));
         self.ask(&output);
         for frame in output.frames {
             if self.frames.send(frame).await.is_err() {
@@ -140,6 +143,21 @@ impl Receiving {
 
     pub(crate) fn reject(&self) {
         self.inbox().count_rejected();
+    }
+
+    fn with(&self, bring: impl FnOnce(&mut Inbox) -> Output) -> Output {
+        let mut inbox = self.inbox();
+        let output = bring(&mut inbox);
+        if inbox.take_behind() {
+            self.behind.notify_one();
+        }
+        output
+    }
+
+    /// Waits until what comes can't be opened any more because a step of the
+    /// group was missed.
+    pub(crate) async fn behind(&self) {
+        self.behind.notified().await;
     }
 
     fn ask(&self, output: &Output) {

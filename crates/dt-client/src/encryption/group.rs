@@ -393,6 +393,14 @@ impl Group {
         self.leaf_key = LeafKey::generate().ok();
     }
 
+    /// Others seal with keys of a step that never came: another way in is asked for.
+    pub(crate) fn handle_behind(&mut self, now: Instant) {
+        if matches!(self.state, State::Inside(_)) {
+            self.ask_at = Some(now);
+            self.handle_timeout(now);
+        }
+    }
+
     /// The clock went on.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if self.connected && self.ask_at.is_some_and(|at| at <= now) {

@@ -7,6 +7,7 @@
 //! is. Deliberately absent: storage (a group lives as long as the seat).
 
 mod accounts;
+mod behind;
 mod group;
 mod members;
 mod opening;

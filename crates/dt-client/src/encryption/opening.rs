@@ -12,7 +12,7 @@ use bytes::Bytes;
 use dt_e2ee::{OpenError, Opener};
 use dt_ids::{ParticipantId, StreamId};
 
-use super::{Seal, group::Keys};
+use super::{Seal, behind::Behind, group::Keys};
 
 /// Epochs whose members are known; as many as an opener keeps.
 const EPOCHS_MAX: usize = 16;
@@ -21,8 +21,10 @@ const EPOCHS_MAX: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Opened(Bytes),
-    /// Its epoch has not begun here, or whose stream it is was not said yet.
+    /// Whose stream it is was not said yet, or there are no keys.
     Early,
+    /// Its epoch has not begun here.
+    NewerEpoch,
     /// Sealed before this client came in; never to be opened, and no failure.
     BeforeUs,
     Failed(Failure),
@@ -42,6 +44,7 @@ pub(crate) struct Opening {
     /// The leaves of each epoch, newest last.
     leaves: VecDeque<(u64, HashMap<u32, ParticipantId>)>,
     owners: HashMap<StreamId, ParticipantId>,
+    behind: Behind,
     begun: Instant,
 }
 
@@ -51,6 +54,7 @@ impl Opening {
             opener: None,
             leaves: VecDeque::new(),
             owners: HashMap::new(),
+            behind: Behind::default(),
             begun: now,
         }
     }
@@ -109,13 +113,14 @@ impl Opening {
                 let mut epochs = self.leaves.iter().rev();
                 let leaves = epochs.find(|(epoch, _)| *epoch == opened.epoch);
                 let sealer = leaves.and_then(|(_, leaves)| leaves.get(&opened.leaf));
+                self.behind.opened();
                 if sealer == Some(owner) {
                     Verdict::Opened(out.into())
                 } else {
                     Verdict::Failed(Failure::Reattributed)
                 }
             }
-            Err(OpenError::NewerEpoch) => Verdict::Early,
+            Err(OpenError::NewerEpoch) => Verdict::NewerEpoch,
             Err(OpenError::OlderThanJoin) => Verdict::BeforeUs,
             Err(
                 OpenError::UnknownEpoch
@@ -124,6 +129,12 @@ impl Opening {
                 | OpenError::Malformed,
             ) => Verdict::Failed(Failure::Unopened),
         }
+    }
+
+    /// A frame of an epoch that did not begin here was given up. `true`: a step
+    /// of the group was missed.
+    pub(crate) fn in_vain(&mut self, now: Instant) -> bool {
+        self.behind.in_vain(now)
     }
 
     fn ms(&self, now: Instant) -> u64 {

@@ -44,6 +44,8 @@ pub(crate) enum Input {
     Answer(Request, Result<(), ErrorCode>),
     /// The session was lost.
     Lost,
+    /// Of this task itself: others seal with keys of a step that was missed.
+    Behind,
     /// Of this task itself: a statement was checked.
     Ruled(Box<Check>, Ruling),
 }
@@ -87,6 +89,7 @@ impl Task {
                     Ok((check, ruling)) => Some(Input::Ruled(check, ruling)),
                     Err(_) => continue,
                 },
+                () = self.receiving.behind() => Some(Input::Behind),
                 () = sleep_until(due.into()) => None,
             };
             let now = now();
@@ -184,6 +187,7 @@ fn handle(group: &mut Group, input: Option<Input>, now: Instant) {
         Some(Input::Message(mls)) => group.handle_message(&mls, now),
         Some(Input::Answer(request, answer)) => group.handle_answer(request, answer, now),
         Some(Input::Lost) => group.handle_lost(),
+        Some(Input::Behind) => group.handle_behind(now),
         Some(Input::Ruled(check, ruling)) => group.handle_ruling(&check, ruling, now),
         None => group.handle_timeout(now),
     }

@@ -219,6 +219,12 @@ export class GroupSession {
     this.#raise(nowMs);
   }
 
+  /** Others seal with keys of a step that never came: another way in is asked for. */
+  handleBehind(nowMs: number): void {
+    const state = this.#state;
+    if (state.name === "member") this.#strandUnlessJudged(state.at, nowMs);
+  }
+
   /** Somebody wants new keys for everybody. */
   rotate(): void {
     if (this.#state.name === "member") {

@@ -95,6 +95,8 @@ export type ToCrypto =
   /** The session is gone: nothing is answered or pushed until the next `seated`. */
   | { readonly type: "session-lost" }
   | { readonly type: "roster"; readonly participantIds: readonly string[] }
+  /** Others seal with keys of a step that never came. */
+  | { readonly type: "behind" }
   /** New keys for everybody are wanted. */
   | { readonly type: "rotate" }
   /** The meeting is over: forget all keys. */

@@ -256,6 +256,20 @@ describe("a controller that holds commits and proposals back", () => {
     expect(await opened(c, await frameOf(a))).toBe(a.id);
   });
 
+  it("from one, and no other follows: the frames that stay closed bring it back", async () => {
+    const [meeting, a, b, c] = await three();
+    meeting.tamper = (to, mls) => (to === c && mls.kind === MlsKind.MLS_COMMIT ? undefined : mls);
+    meeting.wantAtOnce(a);
+    await meeting.advance(0);
+    expect(await opened(c, await frameOf(a))).toBe("newer-epoch");
+    meeting.tamper = (_, mls) => mls;
+    c.session.handleBehind(meeting.nowMs);
+    await meeting.settle();
+    await meeting.advance(1000);
+    expectTogether([a, b, c], ["A", "B", "C"]);
+    expect(await opened(c, await frameOf(a))).toBe(a.id);
+  });
+
   it("by hiding who is to go: the commit is refused, and the other is back as a new leaf", async () => {
     const [meeting, a, b, c] = await three();
     meeting.tamper = (to, mls) => (to === b && mls.kind === MlsKind.MLS_PROPOSAL ? undefined : mls);

@@ -8,7 +8,7 @@ import {
 } from "@darktower/crypto";
 import { GroupParser, parseDatagram, type FrameHeader } from "@darktower/protocol";
 import { streamId, type EncryptionState } from "@darktower/session";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Random, forSeedsAsync } from "../../protocol/test/random";
 import { TurnQueue } from "../src/rules/turn-queue";
 import { Encryption, type FrameFacts, type OpenFailure } from "../src/worker/encryption";
@@ -215,6 +215,26 @@ async function idle(done: () => boolean): Promise<void> {
   for (let i = 0; i < 2000 && !done(); i++) await new Promise((resolve) => setTimeout(resolve, 1));
   expect(done()).toBe(true);
 }
+
+describe("a step of the group that was missed", () => {
+  it("is told to the crypto worker when nothing can be opened any more", () => {
+    vi.useFakeTimers();
+    try {
+      const bo = new Member("bo");
+      const told: ToCrypto[] = [];
+      bo.encryption.tell = (message) => void told.push(message);
+      bo.encryption.countFailure({ newer: true });
+      vi.advanceTimersByTime(2500);
+      bo.encryption.countFailure({});
+      expect(told).toEqual([]);
+      bo.encryption.countFailure({ newer: true });
+      expect(told).toEqual([{ type: "behind" }]);
+      expect(bo.encryption.stats()?.decryptFailures).toBe(3);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});
 
 describe("a rotation", () => {
   it("drops no frame and changes no order, whoever has the new keys first", async () => {

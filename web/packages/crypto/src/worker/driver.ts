@@ -117,6 +117,9 @@ export class Driver {
         case "roster":
           session.handleRoster(message.participantIds, nowMs);
           return;
+        case "behind":
+          session.handleBehind(nowMs);
+          return;
         case "rotate":
           session.rotate();
       }

@@ -20,6 +20,7 @@ import {
   type Mls,
 } from "@darktower/protocol";
 import type { EncryptionState, EncryptionStats, Position, StreamId } from "@darktower/session";
+import { Behind } from "../rules/behind";
 import type { Opened } from "../rules/turn-queue";
 
 /** Messages kept for a crypto worker that is not there yet. */
@@ -39,6 +40,8 @@ export interface OpenFailure {
   readonly cause: string;
   /** It was meant for us and should have been opened. */
   readonly counts: boolean;
+  /** Its epoch has not begun here. */
+  readonly newer?: true;
 }
 
 export interface EncryptionEvents {
@@ -53,7 +56,7 @@ export interface EncryptionEvents {
 const FRAME_TYPES: Readonly<Record<FrameType, 0 | 1 | 2>> = { audio: 0, key: 1, delta: 2 };
 
 const FAILURES: Readonly<Record<OpenError, OpenFailure>> = {
-  "newer-epoch": { cause: "frame whose key did not come", counts: true },
+  "newer-epoch": { cause: "frame whose key did not come", counts: true, newer: true },
   "older-than-join": { cause: "frame of before the join", counts: false },
   "unknown-epoch": { cause: "frame of a forgotten key", counts: true },
   // A second copy by another path is no fault.
@@ -81,6 +84,7 @@ export class Encryption {
   /** The epoch in force. */
   #keys: EpochKeys | undefined;
   #view: GroupView | undefined;
+  readonly #behind = new Behind();
   #sealed = 0;
   #opened = 0;
   #openedMs = 0;
@@ -166,14 +170,16 @@ export class Encryption {
       opened.stream === owner.streamNumber &&
       opened.encoding === facts.extension.encoding;
     if (!rightful) return { type: "failed", failure: WRONG_OWNER };
+    this.#behind.opened();
     this.#opened += 1;
     this.#openedMs += performance.now() - began;
     return { type: "plain", plain: opened.plain };
   }
 
   /** A frame came to nothing for good. */
-  countFailure(): void {
+  countFailure({ newer }: Pick<OpenFailure, "newer">): void {
     this.#failed += 1;
+    if (newer && this.#behind.inVain(performance.now())) this.tell({ type: "behind" });
   }
 
   stats(): EncryptionStats | null {

@@ -186,10 +186,10 @@ export class Incoming {
       payload.length,
       () => this.#encryption.open(facts, payload, this.#ownerOf(sink.streamId)),
       take,
-      ({ cause, counts }) => {
-        this.#events.discard(cause);
-        if (counts) this.#encryption.countFailure();
-        sink.unopened(counts);
+      (failure) => {
+        this.#events.discard(failure.cause);
+        if (failure.counts) this.#encryption.countFailure(failure);
+        sink.unopened(failure.counts);
       },
     );
     if (!taken) this.#events.discard("frame that found no room before it was opened");

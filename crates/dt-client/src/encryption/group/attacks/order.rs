@@ -52,6 +52,25 @@ fn who_misses_a_commit_leaves_at_the_next_and_comes_in_anew() {
 }
 
 #[test]
+fn who_misses_a_commit_and_gets_frames_of_it_asks_for_another_way_in() {
+    let mut hall = meeting(117, 4);
+    let victim = Hall::id(4);
+    hall.want_commit();
+    for _ in 0..1500 {
+        hall.run(Duration::from_millis(1));
+        hall.withhold(victim);
+    }
+    let came_in = entries(hall.client(victim));
+    let now = hall.now;
+    hall.client(victim).group.handle_behind(now);
+    hall.carry_out(victim);
+    assert!(!hall.client(victim).has_keys);
+    hall.run(5 * SECOND);
+    assert_eq!(entries(hall.client(victim)), came_in + 1);
+    hall.assert_agreed();
+}
+
+#[test]
 fn two_commits_in_the_wrong_order_strand_who_hears_them_so() {
     let mut hall = meeting(108, 3);
     // Two commits are made, and the victim hears of nothing.
