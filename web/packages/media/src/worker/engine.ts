@@ -22,6 +22,7 @@ import type { FromWorker, SourceInfo, VideoKind } from "../messages";
 import type { E2eeEntry } from "@darktower/protocol";
 import { AUDIO_BITRATE, AudioSender } from "./audio-sender";
 import { ControllerLink } from "./controller-link";
+import { askEncoder } from "./encoder-scaling";
 import { Encryption } from "./encryption";
 import { HandlerLink, type HandlerEvents } from "./handler-link";
 import { Incoming } from "./incoming";
@@ -128,6 +129,7 @@ export class Engine {
 
   warm(): void {
     prepareVideoDecoders();
+    void askEncoder();
     if (this.#access.encrypted) this.encryption.tell({ type: "warm" });
     this.#controller.warm();
     if (this.#userId !== undefined) return;

@@ -4,6 +4,7 @@
 import type { SourceKind, StreamId } from "@darktower/session";
 import { RisingClock, epochMicros } from "../rules/clock";
 import { bitrateFor, encodedSize, type Size } from "../rules/scale";
+import { encoderScales } from "./encoder-scaling";
 import type { Encryption } from "./encryption";
 import { Outgoing } from "./outgoing";
 
@@ -221,10 +222,11 @@ export class VideoSender {
     }
   }
 
-  /** The picture at the encoded size: not every browser's encoder scales. */
+  /** The picture at the encoded size, where the encoder does not scale. */
   #fit(frame: VideoFrame, timestamp: number): VideoFrame {
     const { width, height } = this.size;
-    if (frame.displayWidth === width && frame.displayHeight === height) {
+    const fits = frame.displayWidth === width && frame.displayHeight === height;
+    if (fits || encoderScales()) {
       return new VideoFrame(frame, { timestamp });
     }
     this.#scaler ??= new OffscreenCanvas(width, height).getContext("2d", { alpha: false });
