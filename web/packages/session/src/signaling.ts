@@ -99,6 +99,8 @@ export type SignalingEffect =
 export interface SignalingOptions {
   readonly meetingId: string;
   readonly joinToken: string;
+  /** The API said that the meeting is end-to-end encrypted. */
+  readonly encrypted?: boolean;
   readonly resumeToken?: Uint8Array;
   readonly random: () => number;
 }
@@ -126,6 +128,8 @@ export class Signaling {
   #name = "";
   #ability: EncryptionAbility = { able: true, position: undefined };
   #layout: MeetingLayout = { rows: 3, columns: 3 };
+  /** Pictures are asked for behind the first step into the group. */
+  #layoutHeld = false;
   /** One layout is on its way at a time: a window that is being resized asks often. */
   #layoutRequest: bigint | undefined;
   #sentLayout: MeetingLayout | undefined;
@@ -234,6 +238,7 @@ export class Signaling {
       return;
     }
     this.#send(attempt, { body: { case: "mls", value: mls }, mls: id });
+    if (this.#layoutHeld) this.#subscribe(attempt);
   }
 
   /** Encryption came to nothing: better out than without. */
@@ -399,6 +404,15 @@ export class Signaling {
     for (const publication of this.#publications.values()) {
       if (!this.#registered.has(publication.streamId)) this.#sendPublish(publication);
     }
+    // What others send before they know of the newcomer is sealed with keys that it
+    // never gets: pictures are asked for behind the first step into the group.
+    this.#layoutHeld =
+      offer !== undefined && offer.position === undefined && this.#options.encrypted === true;
+    if (!this.#layoutHeld) this.#subscribe(attempt);
+  }
+
+  #subscribe(attempt: number): void {
+    this.#layoutHeld = false;
     const value = create(SubscribeLayoutSchema, { layout: this.#wireLayout() });
     this.#sentLayout = this.#layout;
     this.#layoutRequest = this.#send(attempt, { body: { case: "subscribeLayout", value } });
@@ -482,7 +496,14 @@ export class Signaling {
   #updateLayout(): void {
     const attempt = this.#seat.attempt;
     const busy = this.#layoutRequest !== undefined;
-    if (!this.#joined || attempt === undefined || busy || this.#sentLayout === this.#layout) return;
+    if (
+      !this.#joined ||
+      this.#layoutHeld ||
+      attempt === undefined ||
+      busy ||
+      this.#sentLayout === this.#layout
+    )
+      return;
     const value = create(UpdateLayoutSchema, { layout: this.#wireLayout() });
     this.#sentLayout = this.#layout;
     this.#layoutRequest = this.#send(attempt, { body: { case: "updateLayout", value } });

@@ -38,6 +38,12 @@ function joined(): Driver {
   return driver;
 }
 
+function joinedEncrypted(): Driver {
+  const driver = open(new Driver({ encrypted: true }));
+  driver.seat({ e2ee: entry });
+  return driver;
+}
+
 function offered(driver: Driver): unknown {
   const join = driver.sent.findLast((body) => body.case === "joinRequest");
   if (join?.case !== "joinRequest") throw new Error("no join was sent");
@@ -85,6 +91,34 @@ describe("the way into the group", () => {
     driver.push({ case: "mls", value: commit() });
     expect(driver.of("entry").at(-1)).toMatchObject({ seated: false });
     expect(driver.of("mls")).toMatchObject([{ mls: { kind: MlsKind.MLS_COMMIT } }]);
+  });
+});
+
+describe("pictures", () => {
+  const asked = (driver: Driver): number =>
+    driver.sent.filter((body) => body.case === "subscribeLayout").length;
+
+  it("are asked for behind the first step into the group, and once", () => {
+    const driver = joinedEncrypted();
+    expect(asked(driver)).toBe(0);
+    driver.signaling.setLayout({ columns: 2, rows: 1 });
+    driver.signaling.sendMls(1, commit());
+    driver.signaling.sendMls(2, commit());
+    driver.pump();
+    expect(asked(driver)).toBe(1);
+    const order = driver.sent.map((body) => body.case);
+    expect(order.indexOf("mls")).toBeLessThan(order.indexOf("subscribeLayout"));
+  });
+
+  it("are asked for with the join by who goes on in the group, and where there is none", () => {
+    const driver = joinedEncrypted();
+    driver.signaling.setEncryption({ able: true, position: { group: 1, epoch: 2n } });
+    driver.signaling.handleClosed(driver.attempt, undefined, "", driver.now);
+    driver.pump();
+    driver.advance(200);
+    driver.open();
+    expect(asked(driver)).toBe(1);
+    expect(asked(open())).toBe(1);
   });
 });
 

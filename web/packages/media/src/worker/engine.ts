@@ -79,6 +79,7 @@ export class Engine {
     this.signaling = new Signaling({
       meetingId: access.meetingId,
       joinToken: access.joinToken,
+      encrypted: access.encrypted,
       random: Math.random,
       ...(resume === undefined ? {} : { resumeToken: resume }),
     });
