@@ -41,3 +41,19 @@ impl Default for Config {
         }
     }
 }
+
+impl Config {
+    /// The part of it that has nothing to do with seats.
+    pub(crate) const fn reconnect(&self) -> dt_reconnect::Config {
+        dt_reconnect::Config {
+            attempt_timeout: self.attempt_timeout,
+            first_max: self.first_join_max,
+            lost_max: self.seat_kept,
+            probe_interval: self.probe_interval,
+            dead_after: self.dead_after,
+            backoff_first: self.backoff_first,
+            backoff_max: self.backoff_max,
+            spread: self.spread,
+        }
+    }
+}

@@ -7,15 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use dt_reconnect::{Attempt, Reconnect};
 use dt_wire::CloseCode;
-use rand::{SeedableRng, rngs::StdRng};
 
-use crate::{Backoff, Closed, Config, End, Liveness, Probe, Refusal, end::Verdict};
-
-/// Counts the sessions that were tried. What happens to an older one than the
-/// newest is of no matter any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Attempt(pub u64);
+use crate::{Closed, Config, End, Refusal, end::Verdict, liveness};
 
 /// Proves who returns; 32 random bytes of the server. Not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -68,28 +63,6 @@ pub enum Phase {
     Ended(End),
 }
 
-#[derive(Debug)]
-enum State {
-    Idle,
-    Opening {
-        attempt: Attempt,
-        until: Instant,
-    },
-    Joining {
-        attempt: Attempt,
-        until: Instant,
-    },
-    Joined {
-        attempt: Attempt,
-        liveness: Liveness,
-        next_heartbeat: Instant,
-    },
-    Waiting {
-        until: Instant,
-    },
-    Ended(End),
-}
-
 /// Drives one seat. Call [`handle_start`](Self::handle_start) once; after every
 /// call that takes `now`, do what [`poll_effect`](Self::poll_effect) gives until
 /// it gives nothing, and call [`handle_timeout`](Self::handle_timeout) at
@@ -97,13 +70,12 @@ enum State {
 #[derive(Debug)]
 pub struct Machine {
     config: Config,
-    rng: StdRng,
-    backoff: Backoff,
-    state: State,
-    attempts: u64,
-    started: Option<Instant>,
-    /// Set while a seat that was held is being taken back.
-    lost_at: Option<Instant>,
+    /// Attempts, waits and probes.
+    reconnect: Reconnect,
+    /// Of use while there is a seat.
+    next_heartbeat: Option<Instant>,
+    /// Said by the server or this participant, not by the clock.
+    end: Option<End>,
     resume: Option<ResumeToken>,
     effects: VecDeque<Effect>,
     shown: Phase,
@@ -115,13 +87,10 @@ impl Machine {
     #[must_use]
     pub fn new(config: Config, resume: Option<ResumeToken>, seed: u64) -> Self {
         Self {
-            backoff: Backoff::new(config.backoff_first, config.backoff_max, config.spread),
+            reconnect: Reconnect::new(config.reconnect(), seed),
             config,
-            rng: StdRng::seed_from_u64(seed),
-            state: State::Idle,
-            attempts: 0,
-            started: None,
-            lost_at: None,
+            next_heartbeat: None,
+            end: None,
             resume,
             effects: VecDeque::new(),
             shown: Phase::Idle,
@@ -131,12 +100,15 @@ impl Machine {
     /// How it stands.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        match (&self.state, self.lost_at) {
-            (State::Idle, _) => Phase::Idle,
-            (State::Ended(end), _) => Phase::Ended(*end),
-            (State::Joined { .. }, _) => Phase::Joined,
-            (_, Some(since)) => Phase::Reconnecting(since),
-            (_, None) => Phase::Connecting,
+        use dt_reconnect::{Closed, Phase as At};
+        match self.reconnect.phase() {
+            At::Idle => Phase::Idle,
+            At::Connecting | At::Authenticating => Phase::Connecting,
+            At::Connected => Phase::Joined,
+            At::Reconnecting { since } => Phase::Reconnecting(since),
+            At::Closed(Closed::Unreachable) => Phase::Ended(End::Unreachable),
+            At::Closed(Closed::Lost) => Phase::Ended(End::Lost),
+            At::Closed(Closed::Wanted) => Phase::Ended(self.end.unwrap_or(End::Left)),
         }
     }
 
@@ -149,14 +121,12 @@ impl Machine {
     /// The newest round-trip time of the session.
     #[must_use]
     pub fn rtt(&self) -> Option<Duration> {
-        match &self.state {
-            State::Joined { liveness, .. } => liveness.rtt(),
-            _ => None,
-        }
+        self.reconnect.rtt()
     }
 
     /// The next thing to do, oldest first.
     pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.take_effects();
         if let Some(effect) = self.effects.pop_front() {
             return Some(effect);
         }
@@ -171,110 +141,74 @@ impl Machine {
     /// When [`handle_timeout`](Self::handle_timeout) is wanted at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match &self.state {
-            State::Idle | State::Ended(_) => None,
-            State::Opening { until, .. }
-            | State::Joining { until, .. }
-            | State::Waiting { until } => Some(*until),
-            State::Joined {
-                liveness,
-                next_heartbeat,
-                ..
-            } => Some(liveness.due().min(*next_heartbeat)),
-        }
+        let due = self.reconnect.poll_timeout()?;
+        Some(self.heartbeat().map_or(due, |(_, beat)| beat.min(due)))
     }
 
     /// Begins.
     pub fn handle_start(&mut self, now: Instant) {
-        if matches!(self.state, State::Idle) {
-            self.started = Some(now);
-            self.connect(now);
-        }
+        self.reconnect.handle_start(now);
     }
 
     /// The session of this attempt is open.
     pub fn handle_open(&mut self, attempt: Attempt, now: Instant) {
-        if matches!(self.state, State::Opening { attempt: current, .. } if current == attempt) {
-            let credential = match &self.resume {
-                Some(token) => Credential::Resume(token.clone()),
-                None => Credential::JoinToken,
-            };
-            self.effects.push_back(Effect::Join(attempt, credential));
-            self.state = State::Joining {
-                attempt,
-                until: now + self.config.attempt_timeout,
-            };
-        } else {
-            self.effects
-                .push_back(Effect::Close(attempt, CloseCode::Graceful));
-        }
+        self.reconnect.handle_open(attempt, now);
     }
 
     /// The session of this attempt could not be opened.
     pub fn handle_open_failed(&mut self, attempt: Attempt, now: Instant) {
-        if matches!(self.state, State::Opening { attempt: current, .. } if current == attempt) {
-            self.retry(now, None);
-        }
+        self.reconnect.handle_open_failed(attempt, now);
     }
 
     /// The server gave the seat.
     pub fn handle_joined(&mut self, attempt: Attempt, resume: ResumeToken, now: Instant) {
-        if !matches!(self.state, State::Joining { attempt: current, .. } if current == attempt) {
-            return;
+        if self.reconnect.handle_authenticated(attempt, now) {
+            self.resume = Some(resume);
+            self.next_heartbeat = Some(now + self.config.heartbeat_interval);
         }
-        self.resume = Some(resume);
-        self.lost_at = None;
-        self.backoff.reset();
-        self.state = State::Joined {
-            attempt,
-            liveness: Liveness::new(self.config.probe_interval, self.config.dead_after, now),
-            next_heartbeat: now + self.config.heartbeat_interval,
-        };
-        self.beat(now);
     }
 
     /// The server refused the seat.
     pub fn handle_refused(&mut self, attempt: Attempt, refusal: Refusal, now: Instant) {
-        if matches!(self.state, State::Joining { attempt: current, .. } if current == attempt) {
-            self.effects
-                .push_back(Effect::Close(attempt, CloseCode::Graceful));
-            self.judge(refusal.verdict(), now);
+        match refusal.verdict() {
+            Verdict::Retry(after) => self.reconnect.handle_refused(attempt, after, now),
+            Verdict::Final(end) => {
+                if self.reconnect.is_authenticating(attempt) {
+                    self.finish(end);
+                }
+            }
         }
     }
 
     /// A message arrived: a sign of life.
     pub fn handle_message(&mut self, from: Attempt, now: Instant) {
-        if let State::Joined {
-            attempt, liveness, ..
-        } = &mut self.state
-            && *attempt == from
-        {
-            liveness.heard(now);
-        }
+        self.reconnect.handle_heard(from, now);
     }
 
     /// An RTT packet arrived.
     pub fn handle_echo(&mut self, from: Attempt, packet: &[u8], now: Instant) {
-        if let State::Joined {
-            attempt, liveness, ..
-        } = &mut self.state
-            && *attempt == from
-        {
-            liveness.handle_echo(packet, now);
+        if let Some(number) = liveness::number(packet) {
+            self.reconnect.handle_echo(from, number, now);
         }
     }
 
     /// The server said, before it closes, that this participant is out.
     pub fn handle_told(&mut self, from: Attempt, end: End) {
-        if self.current() == Some(from) {
+        if self.reconnect.current() == Some(from) {
             self.finish(end);
         }
     }
 
     /// The session of this attempt is gone.
     pub fn handle_closed(&mut self, attempt: Attempt, closed: Closed, now: Instant) {
-        if self.current() == Some(attempt) {
-            self.judge(closed.verdict(), now);
+        match closed.verdict() {
+            Verdict::Retry(after) => self.reconnect.handle_lost(attempt, after, now),
+            Verdict::Final(end) => {
+                if self.reconnect.current() == Some(attempt) {
+                    self.end.get_or_insert(end);
+                    self.reconnect.handle_lost_for_good(attempt);
+                }
+            }
         }
     }
 
@@ -285,105 +219,46 @@ impl Machine {
 
     /// Something may be due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        match self.state {
-            State::Opening { attempt, until } | State::Joining { attempt, until }
-                if now >= until =>
-            {
-                self.effects
-                    .push_back(Effect::Close(attempt, CloseCode::Graceful));
-                self.retry(now, None);
-            }
-            State::Waiting { until } if now >= until => self.connect(now),
-            State::Joined { .. } => self.beat(now),
-            _ => {}
-        }
-    }
-
-    /// The session that counts.
-    fn current(&self) -> Option<Attempt> {
-        match &self.state {
-            State::Opening { attempt, .. }
-            | State::Joining { attempt, .. }
-            | State::Joined { attempt, .. } => Some(*attempt),
-            State::Idle | State::Waiting { .. } | State::Ended(_) => None,
-        }
-    }
-
-    fn connect(&mut self, now: Instant) {
-        self.attempts += 1;
-        let attempt = Attempt(self.attempts);
-        self.effects.push_back(Effect::Connect(attempt));
-        self.state = State::Opening {
-            attempt,
-            until: now + self.config.attempt_timeout,
-        };
-    }
-
-    /// Heartbeats and probes that are due.
-    fn beat(&mut self, now: Instant) {
-        let State::Joined {
-            attempt,
-            liveness,
-            next_heartbeat,
-        } = &mut self.state
-        else {
-            return;
-        };
-        let attempt = *attempt;
-        if now >= *next_heartbeat {
-            *next_heartbeat = now + self.config.heartbeat_interval;
+        if let Some((attempt, due)) = self.heartbeat()
+            && now >= due
+        {
+            self.next_heartbeat = Some(now + self.config.heartbeat_interval);
             self.effects.push_back(Effect::Heartbeat(attempt));
         }
-        loop {
-            match liveness.poll(now) {
-                Probe::Send(packet) => self.effects.push_back(Effect::Probe(attempt, packet)),
-                Probe::Wait(_) => return,
-                Probe::Dead => break,
-            }
-        }
-        self.effects
-            .push_back(Effect::Close(attempt, CloseCode::Graceful));
-        self.retry(now, None);
+        self.reconnect.handle_timeout(now);
     }
 
-    fn judge(&mut self, verdict: Verdict, now: Instant) {
-        match verdict {
-            Verdict::Final(end) => {
-                self.state = State::Ended(end);
-            }
-            Verdict::Retry(after) => self.retry(now, after),
+    /// The next heartbeat, while there is a seat.
+    fn heartbeat(&self) -> Option<(Attempt, Instant)> {
+        if self.phase() != Phase::Joined {
+            return None;
         }
-    }
-
-    fn retry(&mut self, now: Instant, after: Option<Duration>) {
-        if matches!(self.state, State::Joined { .. }) {
-            self.lost_at = Some(now);
-        }
-        let wait = self
-            .backoff
-            .next(&mut self.rng)
-            .max(after.unwrap_or_default());
-        let until = now + wait;
-        let (since, kept, end) = match (self.lost_at, self.started) {
-            (Some(lost), _) => (lost, self.config.seat_kept, End::Lost),
-            (None, Some(started)) => (started, self.config.first_join_max, End::Unreachable),
-            (None, None) => (now, Duration::ZERO, End::Unreachable),
-        };
-        self.state = if until >= since + kept {
-            State::Ended(end)
-        } else {
-            State::Waiting { until }
-        };
+        self.reconnect.current().zip(self.next_heartbeat)
     }
 
     fn finish(&mut self, end: End) {
-        if matches!(self.state, State::Ended(_)) {
-            return;
+        self.end.get_or_insert(end);
+        self.reconnect.handle_close();
+    }
+
+    /// What attempts, waits and probes want, in the words of a seat.
+    fn take_effects(&mut self) {
+        use dt_reconnect::Effect as Want;
+        while let Some(want) = self.reconnect.poll_effect() {
+            self.effects.push_back(match want {
+                Want::Connect(attempt) => Effect::Connect(attempt),
+                Want::Authenticate(attempt) => {
+                    let credential = match &self.resume {
+                        Some(token) => Credential::Resume(token.clone()),
+                        None => Credential::JoinToken,
+                    };
+                    Effect::Join(attempt, credential)
+                }
+                Want::Probe(attempt, number) => Effect::Probe(attempt, liveness::packet(number)),
+                Want::Close(attempt) => Effect::Close(attempt, CloseCode::Graceful),
+                // Its phases are finer than those of a seat.
+                Want::PhaseChanged => continue,
+            });
         }
-        if let Some(attempt) = self.current() {
-            self.effects
-                .push_back(Effect::Close(attempt, CloseCode::Graceful));
-        }
-        self.state = State::Ended(end);
     }
 }

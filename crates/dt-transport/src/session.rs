@@ -52,28 +52,72 @@ pub enum StreamError {
     Session(#[from] SessionError),
 }
 
+/// What carries a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Carrier {
+    /// Channels inside one process.
+    #[default]
+    Memory,
+    /// HTTP/3 over QUIC.
+    WebTransport,
+    /// TCP.
+    WebSocket,
+}
+
+impl Carrier {
+    /// Its name, in lower case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::WebTransport => "webtransport",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
 /// What a session was opened with.
 #[derive(Debug, Clone, Default)]
 pub struct SessionInfo {
+    /// What carries it.
+    pub carrier: Carrier,
     /// The path of the URL, `/mc` for example.
     pub path: String,
     /// Host by which the client reached this server, without the port.
     pub authority_host: String,
     /// The peer's address, where there is one. Never logged.
     pub remote_address: Option<SocketAddr>,
+    /// The sub-protocol that both sides agreed on, if any.
+    pub protocol: Option<String>,
 }
 
-/// Figures of the path below a session.
+/// Figures of the path below a session. A carrier that does not know one of them
+/// leaves it 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PathStats {
     /// Smoothed round-trip time.
     pub rtt: Duration,
-    /// Packets declared lost since the start.
-    pub lost_packets: u64,
+    /// Shortest round-trip time seen; what `rtt` has above it is mostly queues.
+    pub rtt_min: Duration,
+    /// Bytes sent since the start, retransmissions and acknowledgements included.
+    pub sent_bytes: u64,
+    /// Bytes received since the start.
+    pub received_bytes: u64,
     /// Packets sent since the start.
     pub sent_packets: u64,
+    /// Packets received since the start.
+    pub received_packets: u64,
+    /// Packets declared lost since the start.
+    pub lost_packets: u64,
+    /// Bytes in the packets declared lost.
+    pub lost_bytes: u64,
+    /// How often the congestion controller was told of loss or of a mark.
+    pub congestion_events: u64,
     /// Bytes that may be in flight.
     pub congestion_window_bytes: u64,
+    /// Bytes of a UDP payload at most, as far as the path was probed.
+    pub mtu_bytes: u16,
 }
 
 /// A connection with streams and datagrams. Cloning gives another handle on

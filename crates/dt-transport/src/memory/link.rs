@@ -45,6 +45,8 @@ pub(super) struct Link {
     /// of their pipes that still run.
     streams: HashMap<u64, (usize, Way, usize)>,
     silent: bool,
+    /// No datagram arrives.
+    deaf: bool,
 }
 
 /// What is on its way to one side, and what that side did.
@@ -87,6 +89,7 @@ impl Link {
             pipes: HashMap::new(),
             streams: HashMap::new(),
             silent: false,
+            deaf: false,
         }
     }
 
@@ -97,9 +100,11 @@ impl Link {
     pub(super) fn path_stats(&self, side: usize) -> PathStats {
         PathStats {
             rtt: 2 * self.config.latency + self.config.jitter,
+            rtt_min: 2 * self.config.latency,
             lost_packets: self.sides[side].lost,
             sent_packets: self.sides[side].sent,
             congestion_window_bytes: self.config.session_window_bytes_max as u64,
+            ..PathStats::default()
         }
     }
 
@@ -141,6 +146,10 @@ impl Link {
         }
     }
 
+    pub(super) fn lose_datagrams(&mut self, all: bool) {
+        self.deaf = all;
+    }
+
     /// When something sent now arrives.
     fn arrival(&mut self, now: Instant) -> Instant {
         if self.silent {
@@ -180,10 +189,19 @@ impl Link {
         if self.happens(self.config.reordering) {
             at += self.config.latency + HELD_BACK;
         }
-        if self.happens(self.config.loss) || self.silent {
+        if self.happens(self.config.loss) || self.silent || self.deaf {
             self.sides[side].lost += 1;
             return Ok(());
         }
+        if self.happens(self.config.duplication) {
+            let at = self.arrival(now);
+            self.put_datagram(side, at, datagram.clone());
+        }
+        self.put_datagram(side, at, datagram);
+        Ok(())
+    }
+
+    fn put_datagram(&mut self, side: usize, at: Instant, datagram: Bytes) {
         let id = self.take_id();
         let limit = self.config.datagram_queue_bytes_max;
         let peer = &mut self.sides[1 - side];
@@ -197,7 +215,6 @@ impl Link {
             overflow += 1;
         }
         self.sides[side].lost += overflow;
-        Ok(())
     }
 
     pub(super) fn recv_datagram(

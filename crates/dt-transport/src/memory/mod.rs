@@ -1,5 +1,5 @@
 //! The in-memory twin of a connection: two sessions joined inside one process,
-//! with seeded latency, jitter, loss and reordering.
+//! with seeded latency, jitter, loss, reordering and duplication.
 //!
 //! Tests drive it, under tokio's paused clock as well as under the real one.
 //! Streams are reliable and in order (a lost piece comes a round trip later),
@@ -37,6 +37,8 @@ pub struct Config {
     /// Share of datagrams that are held back by one more latency and 5 ms, so
     /// that later ones overtake them, 0 to 1.
     pub reordering: f64,
+    /// Share of datagrams that arrive twice, 0 to 1.
+    pub duplication: f64,
     /// Bytes of a datagram at most.
     pub datagram_bytes_max: usize,
     /// Bytes of datagrams that wait to be received; the oldest are dropped when
@@ -62,6 +64,7 @@ impl Default for Config {
             jitter: Duration::ZERO,
             loss: 0.0,
             reordering: 0.0,
+            duplication: 0.0,
             datagram_bytes_max: 1200,
             datagram_queue_bytes_max: 1 << 20,
             stream_window_bytes_max: 1 << 20,
@@ -208,6 +211,12 @@ impl MemorySession {
         let at = &self.handle.at;
         at.lock().sever(Instant::now());
         at.wake_both();
+    }
+
+    /// From now on no datagram arrives on either side (`true`), or they do again.
+    /// Streams go on.
+    pub fn lose_datagrams(&self, all: bool) {
+        self.handle.at.lock().lose_datagrams(all);
     }
 
     /// From now on nothing arrives on either side, and nobody is told, until the

@@ -10,25 +10,33 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, StatusCode, header::ORIGIN};
+use http::{HeaderMap, HeaderValue, StatusCode, header::ORIGIN};
 use quinn::crypto::rustls::QuicClientConfig;
 use tokio::task::JoinSet;
 use url::{Host, Url};
-use web_transport_quinn as wt;
+use web_transport_proto::{ConnectRequest, SettingsError};
 
 use super::{
-    ALPN_H3, H3_NO_ERROR,
+    ALPN_H3,
+    http3::{self, Control, H3_NO_ERROR, HandshakeError},
     limits::{Limits, udp_socket},
     session::WebTransportSession,
     trust::Trust,
 };
-use crate::SessionInfo;
+use crate::{Carrier, SessionInfo};
 
 /// How long one address of a name is tried alone before the next joins in
 /// (RFC 8305 section 5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;
+/// Headers of a request, and their bytes with 32 for each (as RFC 9114 section
+/// 4.2.2 counts them), at most: half of what our own listener takes.
+const HEADERS_MAX: usize = 64;
+const HEADER_BYTES_MAX: usize = 8 << 10;
+/// Sub-protocols offered, and bytes of each one's name.
+const PROTOCOLS_MAX: usize = 16;
+const PROTOCOL_BYTES_MAX: usize = 64;
 
 /// What a connector needs to know.
 #[derive(Debug, Clone)]
@@ -39,6 +47,11 @@ pub struct ConnectorConfig {
     pub connect_timeout: Duration,
     /// Sent as `Origin`, where a program stands in for a web page.
     pub origin: Option<String>,
+    /// Sent with every request; at most 64 and 8 KiB of them, one a name.
+    pub headers: HeaderMap,
+    /// Sub-protocols that this side speaks, the one it likes best first: at most
+    /// 16, of up to 64 visible ASCII characters.
+    pub protocols: Vec<String>,
     /// Bounds of each connection.
     pub limits: Limits,
 }
@@ -49,6 +62,8 @@ impl Default for ConnectorConfig {
             trust: Trust::SystemRoots,
             connect_timeout: Duration::from_secs(5),
             origin: None,
+            headers: HeaderMap::new(),
+            protocols: Vec::new(),
             limits: Limits::default(),
         }
     }
@@ -56,10 +71,14 @@ impl Default for ConnectorConfig {
 
 /// Why a session could not be opened.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// WebTransport runs over TLS only.
     #[error("WebTransport needs an https:// URL, not {0}://")]
     NotHttps(String),
+    /// It is no URL at all.
+    #[error("not a URL")]
+    Url(#[from] url::ParseError),
     /// The URL names no host, or a user.
     #[error("the URL must name a host and no user")]
     BadUrl,
@@ -99,6 +118,16 @@ pub enum ConnectError {
     /// The configured origin cannot stand in a header.
     #[error("the origin is not valid in a header")]
     BadOrigin,
+    /// A header that cannot be sent: not visible ASCII, twice the same name, or a
+    /// name that belongs to the connection itself.
+    #[error("the header {0} cannot be sent")]
+    BadHeader(String),
+    /// There are too many headers, or they are too long.
+    #[error("the headers are more than 64 or larger than 8 KiB")]
+    HeadersTooLarge,
+    /// A sub-protocol's name, or their number.
+    #[error("sub-protocols are at most 16, of 1 to 64 visible ASCII characters")]
+    BadProtocol,
 }
 
 struct Hex<'a>(&'a [u8]);
@@ -165,26 +194,39 @@ impl Connector {
     }
 
     async fn open(&self, url: &Url, trust: &Trust) -> Result<WebTransportSession, ConnectError> {
-        let mut request = wt::proto::ConnectRequest::new(url.clone());
-        if let Some(origin) = &self.config.origin {
-            let origin = HeaderValue::from_str(origin).map_err(|_| ConnectError::BadOrigin)?;
-            request = request.with_header(ORIGIN, origin);
-        }
+        let request = self.request(url)?;
         let connection = self.race(url, trust).await?;
-        let remote_address = Some(connection.remote_address());
-        let session = match wt::Session::connect(connection.clone(), request).await {
-            Ok(session) => session,
-            Err(error) => {
-                connection.close(H3_NO_ERROR, b"");
-                return Err(connect_error(error));
-            }
+        let asked = async {
+            let control = Control::exchange(&connection).await?;
+            let (stream, protocol) = http3::ask(&connection, &request).await?;
+            Ok((control, stream, protocol))
         };
+        let (control, stream, protocol) = asked.await.map_err(|error| {
+            connection.close(H3_NO_ERROR, b"");
+            handshake_failed(error)
+        })?;
         let info = SessionInfo {
+            carrier: Carrier::WebTransport,
             path: url.path().to_owned(),
             authority_host: url.host_str().unwrap_or_default().to_owned(),
-            remote_address,
+            remote_address: Some(connection.remote_address()),
+            protocol,
         };
-        Ok(WebTransportSession::new(session, info))
+        Ok(WebTransportSession::new(connection, control, stream, info))
+    }
+
+    /// The CONNECT request, checked.
+    fn request(&self, url: &Url) -> Result<ConnectRequest, ConnectError> {
+        let mut headers = self.config.headers.clone();
+        if let Some(origin) = &self.config.origin {
+            let origin = HeaderValue::from_str(origin).map_err(|_| ConnectError::BadOrigin)?;
+            headers.insert(ORIGIN, origin);
+        }
+        check_headers(&headers)?;
+        check_protocols(&self.config.protocols)?;
+        Ok(ConnectRequest::new(url.clone())
+            .with_headers(headers)
+            .with_protocols(self.config.protocols.iter().cloned()))
     }
 
     /// Connects to whichever address of the host answers first.
@@ -309,15 +351,56 @@ fn connection_failed(error: &quinn::ConnectionError) -> ConnectError {
     ConnectError::Failed(error.to_string())
 }
 
-fn connect_error(error: wt::ClientError) -> ConnectError {
-    use wt::proto::ConnectError as Answer;
+/// Names that HTTP/3 forbids, or that are written by this crate.
+const RESERVED_HEADERS: [&str; 8] = [
+    "connection",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+    "wt-available-protocols",
+    "wt-protocol",
+];
+
+fn check_headers(headers: &HeaderMap) -> Result<(), ConnectError> {
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 32)
+        .sum();
+    if headers.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX {
+        return Err(ConnectError::HeadersTooLarge);
+    }
+    for (name, value) in headers {
+        // The codec below keeps one value a name.
+        let twice = headers.get_all(name).iter().nth(1).is_some();
+        if twice || value.to_str().is_err() || RESERVED_HEADERS.contains(&name.as_str()) {
+            return Err(ConnectError::BadHeader(name.to_string()));
+        }
+    }
+    Ok(())
+}
+
+fn check_protocols(protocols: &[String]) -> Result<(), ConnectError> {
+    let good = |name: &String| {
+        (1..=PROTOCOL_BYTES_MAX).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if protocols.len() > PROTOCOLS_MAX || !protocols.iter().all(good) {
+        return Err(ConnectError::BadProtocol);
+    }
+    Ok(())
+}
+
+fn handshake_failed(error: HandshakeError) -> ConnectError {
     match error {
-        wt::ClientError::HttpError(
-            wt::ConnectError::ErrorStatus(status)
-            | wt::ConnectError::ProtoError(
-                Answer::WrongStatus(Some(status)) | Answer::ErrorStatus(status),
-            ),
-        ) => ConnectError::Refused(status),
-        other => ConnectError::Failed(other.to_string()),
+        HandshakeError::Status(status) => ConnectError::Refused(status),
+        HandshakeError::Connection(error) => connection_failed(&error),
+        HandshakeError::Unsupported | HandshakeError::Settings(SettingsError::UnexpectedEnd) => {
+            ConnectError::Failed("the server does not offer WebTransport".to_owned())
+        }
+        HandshakeError::Settings(error) => ConnectError::Failed(error.to_string()),
+        HandshakeError::Connect(error) => ConnectError::Failed(error.to_string()),
+        error @ HandshakeError::Protocol(_) => ConnectError::Failed(error.to_string()),
     }
 }

@@ -5,6 +5,8 @@ use std::{io, net::SocketAddr, net::UdpSocket, time::Duration};
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::congestion::Congestion;
+
 /// Bounds of one connection. The same on both sides unless told otherwise.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -31,6 +33,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How often a quiet connection is kept alive.
     pub keep_alive: Duration,
+    /// How this side finds out how much it may send.
+    pub congestion: Congestion,
 }
 
 impl Default for Limits {
@@ -45,6 +49,7 @@ impl Default for Limits {
             datagram_receive_buffer_bytes: 512 << 10,
             idle_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(5),
+            congestion: Congestion::default(),
         }
     }
 }
@@ -63,7 +68,8 @@ impl Limits {
             .datagram_send_buffer_size(self.datagram_send_buffer_bytes)
             .datagram_receive_buffer_size(Some(self.datagram_receive_buffer_bytes))
             .max_idle_timeout(idle)
-            .keep_alive_interval(Some(self.keep_alive));
+            .keep_alive_interval(Some(self.keep_alive))
+            .congestion_controller_factory(self.congestion.factory());
         transport
     }
 }

@@ -16,13 +16,16 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use web_transport_quinn as wt;
+use web_transport_proto::ConnectRequest;
 
 use super::{
-    ALPN_H3, H3_NO_ERROR, H3_REQUEST_INCOMPLETE, limits::Limits, limits::udp_socket,
-    session::WebTransportSession, trust::provider,
+    ALPN_H3,
+    http3::{self, Control, H3_NO_ERROR, H3_REQUEST_INCOMPLETE, HandshakeError, RequestStream},
+    limits::{Limits, udp_socket},
+    session::WebTransportSession,
+    trust::provider,
 };
-use crate::SessionInfo;
+use crate::{Carrier, SessionInfo};
 
 /// How long a refused client is given to read the answer.
 const REFUSAL_LINGER: Duration = Duration::from_secs(1);
@@ -87,10 +90,21 @@ pub enum BindError {
     Quic(#[from] NoInitialCipherSuite),
 }
 
-/// A session could not be answered because its connection is gone.
+/// A session could not be answered.
 #[derive(Debug, thiserror::Error)]
-#[error("the client left before it was answered")]
-pub struct RefuseError(#[source] wt::ServerError);
+#[non_exhaustive]
+pub enum RefuseError {
+    /// Its connection is gone.
+    #[error("the client left before it was answered")]
+    Gone(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The client did not offer the sub-protocol that was chosen.
+    #[error("the client did not offer the sub-protocol {0:?}")]
+    NotOffered(String),
+}
+
+fn gone(error: HandshakeError) -> RefuseError {
+    RefuseError::Gone(Box::new(error))
+}
 
 /// A QUIC endpoint that accepts WebTransport sessions. Dropped, it closes all of
 /// them; [`shutdown`](Self::shutdown) does so and waits.
@@ -242,12 +256,12 @@ impl Admission {
         let Ok(Ok(connection)) = connected else {
             return;
         };
-        let asked =
-            tokio::time::timeout_at(deadline, wt::Request::accept(connection.clone())).await;
-        let request = match asked {
-            Ok(Ok(request)) => request,
+        let asked = tokio::time::timeout_at(deadline, Incoming::read(connection.clone())).await;
+        let incoming = match asked {
+            Ok(Ok(incoming)) => incoming,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "a connection asked for no session");
+                let error: &dyn std::error::Error = &error;
+                tracing::debug!(error, "a connection asked for no session");
                 connection.close(H3_REQUEST_INCOMPLETE, b"not a WebTransport request");
                 return;
             }
@@ -256,7 +270,6 @@ impl Admission {
                 return;
             }
         };
-        let incoming = Incoming::new(request);
         if !self.admits(&incoming.request) {
             tracing::debug!("a page of another origin was refused");
             // Gone is as good as refused.
@@ -268,7 +281,7 @@ impl Admission {
         }
     }
 
-    fn admits(&self, request: &wt::proto::ConnectRequest) -> bool {
+    fn admits(&self, request: &ConnectRequest) -> bool {
         match one_origin(&request.headers) {
             Origin::None => true,
             Origin::Bad => false,
@@ -297,9 +310,12 @@ fn one_origin(headers: &HeaderMap) -> Origin<'_> {
     }
 }
 
-/// A session that wants to begin.
+/// A session that wants to begin. Dropped, its connection is closed.
 pub struct Incoming {
-    request: wt::Request,
+    connection: quinn::Connection,
+    control: Control,
+    stream: RequestStream,
+    request: ConnectRequest,
     info: SessionInfo,
 }
 
@@ -312,13 +328,23 @@ impl std::fmt::Debug for Incoming {
 }
 
 impl Incoming {
-    fn new(request: wt::Request) -> Self {
+    async fn read(connection: quinn::Connection) -> Result<Self, HandshakeError> {
+        let control = Control::exchange(&connection).await?;
+        let (stream, request) = http3::asked(&connection).await?;
         let info = SessionInfo {
+            carrier: Carrier::WebTransport,
             path: request.url.path().to_owned(),
             authority_host: request.url.host_str().unwrap_or_default().to_owned(),
-            remote_address: Some(request.conn().remote_address()),
+            remote_address: Some(connection.remote_address()),
+            protocol: None,
         };
-        Self { request, info }
+        Ok(Self {
+            connection,
+            control,
+            stream,
+            request,
+            info,
+        })
     }
 
     /// What it asks for.
@@ -327,24 +353,69 @@ impl Incoming {
         &self.info
     }
 
-    /// Lets it begin.
+    /// The request's headers, at most 16 KiB of them; of a name that stands there
+    /// more than once, the last one.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.request.headers
+    }
+
+    /// What follows the `?` in its URL.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.request.url.query()
+    }
+
+    /// Sub-protocols that the client speaks, the one it likes best first.
+    #[must_use]
+    pub fn protocols(&self) -> &[String] {
+        &self.request.protocols
+    }
+
+    /// Lets it begin, with no sub-protocol.
     ///
     /// # Errors
     /// When the client is gone.
     pub async fn accept(self) -> Result<WebTransportSession, RefuseError> {
-        let session = self.request.ok().await.map_err(RefuseError)?;
-        Ok(WebTransportSession::new(session, self.info))
+        self.begin(None).await
+    }
+
+    /// Lets it begin with one of the sub-protocols that the client offers.
+    ///
+    /// # Errors
+    /// When it was not offered, or the client is gone.
+    pub async fn accept_protocol(self, protocol: &str) -> Result<WebTransportSession, RefuseError> {
+        if !self.protocols().iter().any(|offered| offered == protocol) {
+            return Err(RefuseError::NotOffered(protocol.to_owned()));
+        }
+        self.begin(Some(protocol)).await
+    }
+
+    async fn begin(mut self, protocol: Option<&str>) -> Result<WebTransportSession, RefuseError> {
+        http3::answer(&mut self.stream, StatusCode::OK, protocol)
+            .await
+            .map_err(gone)?;
+        self.info.protocol = protocol.map(str::to_owned);
+        Ok(WebTransportSession::new(
+            self.connection,
+            self.control,
+            self.stream,
+            self.info,
+        ))
     }
 
     /// Refuses it and waits, at most a second, until the client has read why.
     ///
     /// # Errors
     /// When the client is gone.
-    pub async fn reject(self, status: StatusCode) -> Result<(), RefuseError> {
-        let connection = self.request.conn().clone();
-        self.request.reject(status).await.map_err(RefuseError)?;
-        let _ = tokio::time::timeout(REFUSAL_LINGER, connection.closed()).await;
-        connection.close(H3_NO_ERROR, b"refused");
+    pub async fn reject(mut self, status: StatusCode) -> Result<(), RefuseError> {
+        http3::answer(&mut self.stream, status, None)
+            .await
+            .map_err(gone)?;
+        // Fails when the client has stopped the stream, which is as good.
+        let _ = self.stream.send.finish();
+        let _ = tokio::time::timeout(REFUSAL_LINGER, self.connection.closed()).await;
+        self.connection.close(H3_NO_ERROR, b"refused");
         Ok(())
     }
 }

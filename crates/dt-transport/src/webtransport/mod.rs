@@ -6,20 +6,39 @@
 //! a session belong to whoever accepts it. Browsers and this connector look the
 //! same from the server.
 
+mod arrivals;
+mod capsules;
+mod congestion;
+mod connect;
 mod connector;
+mod http3;
 mod limits;
 mod listener;
+mod low_delay;
 mod session;
+mod streams;
 mod trust;
 
+pub use congestion::{Congestion, UnknownCongestion};
+pub use connect::{Connect, connect};
 pub use connector::{ConnectError, Connector, ConnectorConfig};
 pub use limits::Limits;
 pub use listener::{BindError, Incoming, Listener, ListenerConfig, RefuseError};
-pub use session::{WebTransportRecvStream, WebTransportSendStream, WebTransportSession};
+pub use session::WebTransportSession;
+pub use streams::{WebTransportRecvStream, WebTransportSendStream};
 pub use trust::Trust;
 
 /// The application protocol that TLS agrees on for HTTP/3.
 const ALPN_H3: &[u8] = b"h3";
-/// HTTP/3 application error codes (RFC 9114 section 8.1).
-const H3_NO_ERROR: quinn::VarInt = quinn::VarInt::from_u32(0x100);
-const H3_REQUEST_INCOMPLETE: quinn::VarInt = quinn::VarInt::from_u32(0x10d);
+
+/// What reads a peer's bytes, for fuzzing. No part of the interface.
+#[doc(hidden)]
+pub mod fuzzing {
+    use futures::FutureExt;
+
+    /// The stream of a session's request behind the request.
+    pub fn capsules(stream: &[u8]) {
+        let read = super::capsules::until_close(stream).now_or_never();
+        assert!(read.is_some(), "bytes in memory are always ready");
+    }
+}

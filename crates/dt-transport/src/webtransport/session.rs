@@ -1,45 +1,106 @@
-//! A WebTransport session and its streams, as the [`Session`] trait wants them.
+//! A WebTransport session over a QUIC connection of its own, as the [`Session`]
+//! trait wants it.
 //!
-//! What the crate below leaves to chance is settled here: who closed, streams
-//! that are dropped unfinished, datagrams of a session that is not ours.
+//! A task reads the stream of the CONNECT request until the peer closes the
+//! session or the connection ends. It alone says why a session ended when this
+//! side did not end it, so that a close code is never lost to the connection's
+//! end that follows it. The task ends with the connection.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio_util::sync::CancellationToken;
-use web_transport_quinn as wt;
+use web_transport_proto::{Capsule, Frame, StreamUni, VarInt, error_from_http3};
 
-use super::H3_NO_ERROR;
-use crate::{PathStats, RecvStream, SendStream, Session, SessionError, SessionInfo, StreamError};
+use super::{
+    arrivals::Arrivals,
+    capsules::{self, CapsuleError, REASON_BYTES_MAX},
+    http3::{Control, H3_MESSAGE_ERROR, H3_NO_ERROR, RequestStream},
+    streams::{WebTransportRecvStream, WebTransportSendStream, http3_code},
+};
+use crate::{PathStats, Session, SessionError, SessionInfo, StreamError};
 
-/// Bytes of a close reason at most (the capsule's own limit).
-const REASON_BYTES_MAX: usize = 1024;
+/// A peer is given so long at least to read why the session is closed.
+const CLOSE_LINGER_MIN: Duration = Duration::from_millis(100);
+
+/// How a session came to its end, known to all its parts.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    why: OnceLock<SessionError>,
+    known: CancellationToken,
+}
+
+impl End {
+    /// The first one counts.
+    fn set(&self, why: SessionError) -> bool {
+        let first = self.why.set(why).is_ok();
+        self.known.cancel();
+        first
+    }
+
+    fn get(&self) -> Option<SessionError> {
+        self.why.get().cloned()
+    }
+
+    /// Waits for it. Once the connection is lost it is known in an instant.
+    pub(super) async fn wait(&self) -> SessionError {
+        self.known.cancelled().await;
+        self.get()
+            .unwrap_or_else(|| SessionError::Lost(String::new()))
+    }
+}
 
 /// A WebTransport session, of a browser or of a [`Connector`](super::Connector).
 #[derive(Debug, Clone)]
 pub struct WebTransportSession {
-    inner: wt::Session,
-    handle: Arc<Handle>,
+    shared: Arc<Shared>,
     info: Arc<SessionInfo>,
 }
 
 /// Shared by all clones; closes the session when the last of them goes.
 #[derive(Debug)]
-struct Handle {
-    session: wt::Session,
-    closing: CancellationToken,
+struct Shared {
+    connection: quinn::Connection,
+    end: Arc<End>,
+    arrivals: Arrivals,
+    /// Given to whoever closes the session.
+    request: Mutex<Option<quinn::SendStream>>,
+    /// What every stream and datagram begins with.
+    uni_header: Bytes,
+    bi_header: Bytes,
+    datagram_header: Bytes,
+    _control: Control,
 }
 
-impl Handle {
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.close(0, "");
+    }
+}
+
+impl Shared {
     fn close(&self, code: u32, reason: &str) {
-        if self.closing.is_cancelled() {
+        if !self.end.set(SessionError::ClosedLocally) {
             return;
         }
-        self.closing.cancel();
-        self.session.close(code, shortened(reason).as_bytes());
+        let request = self
+            .request
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let connection = self.connection.clone();
+        let reason = shortened(reason).to_owned();
+        match (tokio::runtime::Handle::try_current(), request) {
+            // Bounded by its own deadline; the endpoint outlives it, as it holds
+            // the connection.
+            (Ok(runtime), Some(request)) => {
+                runtime.spawn(say_goodbye(connection, request, code, reason));
+            }
+            _ => connection.close(http3_code(code), reason.as_bytes()),
+        }
     }
 }
 
@@ -52,41 +113,159 @@ fn shortened(reason: &str) -> &str {
     &reason[..end]
 }
 
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.close(0, "");
+/// Tells the peer by a capsule, and closes the connection once it was read.
+async fn say_goodbye(
+    connection: quinn::Connection,
+    mut request: quinn::SendStream,
+    code: u32,
+    reason: String,
+) {
+    let linger = (connection.rtt() * 3).max(CLOSE_LINGER_MIN);
+    let mut capsule = Vec::new();
+    let close = Capsule::CloseWebTransportSession {
+        code,
+        reason: reason.clone(),
+    };
+    close.encode(&mut capsule);
+    let mut frame = Vec::with_capacity(capsule.len() + 8);
+    Frame::DATA.encode(&mut frame);
+    VarInt::from_u32(u32::try_from(capsule.len()).unwrap_or(0)).encode(&mut frame);
+    frame.extend_from_slice(&capsule);
+    let told = async {
+        request.write_all(&frame).await.ok()?;
+        request.finish().ok()?;
+        // A peer that has understood closes the connection, or its own end of the
+        // stream, whereupon the reading task closes it.
+        connection.closed().await;
+        Some(())
+    };
+    // Too late or impossible is as good as told: the connection's end says it too.
+    let _ = tokio::time::timeout(linger, told).await;
+    connection.close(http3_code(code), reason.as_bytes());
+}
+
+/// Follows the request's stream to the end of the session.
+async fn watch(connection: quinn::Connection, request: quinn::RecvStream, end: Arc<End>) {
+    let closed = |code, reason| SessionError::ClosedByPeer { code, reason };
+    match capsules::until_close(request).await {
+        Ok(close) => {
+            let (code, reason) = close.unwrap_or_default();
+            end.set(closed(code, reason));
+            connection.close(http3_code(code), b"");
+        }
+        Err(CapsuleError::Broken(_)) => {
+            // Reset by the peer, if the connection is still there.
+            let why = connection.close_reason();
+            end.set(why.map_or_else(|| closed(0, String::new()), connection_error));
+            connection.close(H3_NO_ERROR, b"");
+        }
+        Err(error @ CapsuleError::Malformed) => match connection.close_reason() {
+            Some(why) => {
+                end.set(connection_error(why));
+            }
+            None => {
+                end.set(SessionError::Lost(error.to_string()));
+                connection.close(H3_MESSAGE_ERROR, b"malformed capsule");
+            }
+        },
+    }
+}
+
+fn connection_error(error: quinn::ConnectionError) -> SessionError {
+    match error {
+        quinn::ConnectionError::ApplicationClosed(close) => {
+            let reason = String::from_utf8_lossy(&close.reason).into_owned();
+            if close.error_code == H3_NO_ERROR {
+                // A browser whose page goes away.
+                return SessionError::ClosedByPeer { code: 0, reason };
+            }
+            match error_from_http3(close.error_code.into_inner()) {
+                Some(code) => SessionError::ClosedByPeer { code, reason },
+                None => SessionError::Lost(close.to_string()),
+            }
+        }
+        // This side's endpoint was shut down under the session.
+        quinn::ConnectionError::LocallyClosed => SessionError::ClosedLocally,
+        quinn::ConnectionError::TimedOut => SessionError::TimedOut,
+        other => SessionError::Lost(other.to_string()),
     }
 }
 
 impl WebTransportSession {
-    pub(super) fn new(inner: wt::Session, info: SessionInfo) -> Self {
+    /// Must be called inside a tokio runtime.
+    pub(super) fn new(
+        connection: quinn::Connection,
+        control: Control,
+        request: RequestStream,
+        info: SessionInfo,
+    ) -> Self {
+        let id = quinn::VarInt::from(request.send.id()).into_inner();
+        // Both are QUIC's integers of 62 bits.
+        let varint = |value| VarInt::from_u64(value).unwrap_or(VarInt::MAX);
+        let session = varint(id);
+        // RFC 9297 section 2.1; the two are alike on a connection's first stream.
+        let mut quarter = Vec::new();
+        varint(id / 4).encode(&mut quarter);
+        let header = |begin: &dyn Fn(&mut Vec<u8>)| {
+            let mut header = Vec::new();
+            begin(&mut header);
+            session.encode(&mut header);
+            Bytes::from(header)
+        };
+        let end = Arc::new(End::default());
+        tokio::spawn(watch(connection.clone(), request.recv, Arc::clone(&end)));
         Self {
-            handle: Arc::new(Handle {
-                session: inner.clone(),
-                closing: CancellationToken::new(),
+            shared: Arc::new(Shared {
+                arrivals: Arrivals::new(connection.clone(), session),
+                connection,
+                end,
+                request: Mutex::new(Some(request.send)),
+                uni_header: header(&|bytes| StreamUni::WEBTRANSPORT.encode(bytes)),
+                bi_header: header(&|bytes| Frame::WEBTRANSPORT.encode(bytes)),
+                datagram_header: quarter.into(),
+                _control: control,
             }),
-            inner,
             info: Arc::new(info),
         }
     }
 
-    /// The work's result, or the end of the session when this side closes it.
-    async fn unless_closing<T>(
+    /// The work's result, or the end of the session when it ends first.
+    async fn unless_ended<T>(
         &self,
-        work: impl Future<Output = Result<T, wt::SessionError>>,
+        work: impl Future<Output = Result<T, quinn::ConnectionError>>,
     ) -> Result<T, SessionError> {
+        let end = &self.shared.end;
+        if let Some(why) = end.get() {
+            return Err(why);
+        }
         tokio::select! {
             biased;
-            () = self.handle.closing.cancelled() => Err(SessionError::ClosedLocally),
-            result = work => result.map_err(|error| self.ended(error)),
+            result = work => match result {
+                Ok(done) => Ok(done),
+                Err(_) => Err(end.wait().await),
+            },
+            why = end.wait() => Err(why),
         }
     }
 
-    fn ended(&self, error: wt::SessionError) -> SessionError {
-        if self.handle.closing.is_cancelled() {
-            return SessionError::ClosedLocally;
+    fn sender(&self, stream: quinn::SendStream) -> WebTransportSendStream {
+        WebTransportSendStream::new(stream, Arc::clone(&self.shared.end))
+    }
+
+    fn receiver(&self, stream: quinn::RecvStream) -> WebTransportRecvStream {
+        WebTransportRecvStream::new(stream, Arc::clone(&self.shared.end))
+    }
+
+    /// A stream that the peer stops at once is still a stream.
+    async fn begin(
+        &self,
+        stream: &mut WebTransportSendStream,
+        header: &[u8],
+    ) -> Result<(), SessionError> {
+        match stream.write_header(header).await {
+            Err(StreamError::Session(error)) => Err(error),
+            _ => Ok(()),
         }
-        session_error(error)
     }
 }
 
@@ -95,70 +274,82 @@ impl Session for WebTransportSession {
     type Recv = WebTransportRecvStream;
 
     async fn open_bi(&self) -> Result<(Self::Send, Self::Recv), SessionError> {
-        let (send, recv) = self.unless_closing(self.inner.open_bi()).await?;
-        Ok((send.into(), recv.into()))
+        let opened = self.unless_ended(self.shared.connection.open_bi()).await?;
+        let (mut send, recv) = (self.sender(opened.0), self.receiver(opened.1));
+        self.begin(&mut send, &self.shared.bi_header).await?;
+        Ok((send, recv))
     }
 
     async fn accept_bi(&self) -> Result<(Self::Send, Self::Recv), SessionError> {
-        let (send, recv) = self.unless_closing(self.inner.accept_bi()).await?;
-        Ok((send.into(), recv.into()))
+        let (send, recv) = self.unless_ended(self.shared.arrivals.bi()).await?;
+        Ok((self.sender(send), self.receiver(recv)))
     }
 
     async fn open_uni(&self) -> Result<Self::Send, SessionError> {
-        Ok(self.unless_closing(self.inner.open_uni()).await?.into())
+        let opened = self.unless_ended(self.shared.connection.open_uni()).await?;
+        let mut send = self.sender(opened);
+        self.begin(&mut send, &self.shared.uni_header).await?;
+        Ok(send)
     }
 
     async fn accept_uni(&self) -> Result<Self::Recv, SessionError> {
-        Ok(self.unless_closing(self.inner.accept_uni()).await?.into())
+        let recv = self.unless_ended(self.shared.arrivals.uni()).await?;
+        Ok(self.receiver(recv))
     }
 
     fn send_datagram(&self, datagram: Bytes) -> Result<(), SessionError> {
-        if self.handle.closing.is_cancelled() {
-            return Err(SessionError::ClosedLocally);
+        if let Some(why) = self.shared.end.get() {
+            return Err(why);
         }
-        let bytes = datagram.len();
-        self.inner.send_datagram(datagram).map_err(|error| {
-            if let wt::SessionError::SendDatagramError(
-                quinn::SendDatagramError::TooLarge
-                | quinn::SendDatagramError::Disabled
-                | quinn::SendDatagramError::UnsupportedByPeer,
-            ) = error
-            {
-                let limit = self.max_datagram_bytes();
-                return SessionError::DatagramTooLarge { bytes, limit };
-            }
-            self.ended(error)
+        let header = &self.shared.datagram_header;
+        let mut whole = BytesMut::with_capacity(header.len() + datagram.len());
+        whole.extend_from_slice(header);
+        whole.extend_from_slice(&datagram);
+        let sent = self.shared.connection.send_datagram(whole.freeze());
+        sent.map_err(|error| match error {
+            quinn::SendDatagramError::ConnectionLost(error) => connection_error(error),
+            quinn::SendDatagramError::TooLarge
+            | quinn::SendDatagramError::Disabled
+            | quinn::SendDatagramError::UnsupportedByPeer => SessionError::DatagramTooLarge {
+                bytes: datagram.len(),
+                limit: self.max_datagram_bytes(),
+            },
         })
     }
 
     async fn recv_datagram(&self) -> Result<Bytes, SessionError> {
+        let header = &self.shared.datagram_header;
         loop {
-            let datagram = tokio::select! {
-                biased;
-                () = self.handle.closing.cancelled() => return Err(SessionError::ClosedLocally),
-                result = self.inner.read_datagram() => result,
-            };
-            match datagram {
-                // There is one session a connection: it is for none we know.
-                Err(wt::SessionError::WebTransportError(wt::WebTransportError::UnknownSession)) => {
-                }
-                result => return result.map_err(|error| self.ended(error)),
+            let mut datagram = self
+                .unless_ended(self.shared.connection.read_datagram())
+                .await?;
+            // One session a connection: others are for none we know.
+            if datagram.starts_with(header) {
+                return Ok(datagram.split_off(header.len()));
             }
         }
     }
 
     fn max_datagram_bytes(&self) -> usize {
-        self.inner.max_datagram_size()
+        let whole = self.shared.connection.max_datagram_size().unwrap_or(0);
+        whole.saturating_sub(self.shared.datagram_header.len())
     }
 
     fn path_stats(&self) -> PathStats {
-        let connection: &quinn::Connection = &self.inner;
-        let path = connection.stats().path;
+        let stats = self.shared.connection.stats();
+        let path = stats.path;
         PathStats {
-            rtt: connection.rtt(),
-            lost_packets: path.lost_packets,
+            rtt: path.rtt,
+            rtt_min: path.min_rtt,
+            sent_bytes: stats.udp_tx.bytes,
+            received_bytes: stats.udp_rx.bytes,
             sent_packets: path.sent_packets,
+            received_packets: stats.udp_rx.datagrams,
+            lost_packets: path.lost_packets,
+            lost_bytes: path.lost_bytes,
+            congestion_events: path.congestion_events,
             congestion_window_bytes: path.cwnd,
+            mtu_bytes: path.current_mtu,
         }
     }
 
@@ -167,134 +358,13 @@ impl Session for WebTransportSession {
     }
 
     fn close(&self, code: u32, reason: &str) {
-        self.handle.close(code, reason);
+        self.shared.close(code, reason);
     }
 
     /// After [`close`](Session::close) it waits until the peer was told, a
     /// fraction of a second at most.
     async fn closed(&self) -> SessionError {
-        let error = self.inner.closed().await;
-        self.ended(error)
-    }
-}
-
-fn session_error(error: wt::SessionError) -> SessionError {
-    match error {
-        wt::SessionError::WebTransportError(wt::WebTransportError::Closed(code, reason)) => {
-            SessionError::ClosedByPeer { code, reason }
-        }
-        wt::SessionError::ConnectionError(error)
-        | wt::SessionError::SendDatagramError(quinn::SendDatagramError::ConnectionLost(error)) => {
-            connection_error(error)
-        }
-        other => SessionError::Lost(other.to_string()),
-    }
-}
-
-pub(super) fn connection_error(error: quinn::ConnectionError) -> SessionError {
-    match error {
-        // Ours is known by `closing`; this one is how the crate below notes that
-        // the peer ended the session's stream without a word.
-        quinn::ConnectionError::LocallyClosed => SessionError::ClosedByPeer {
-            code: 0,
-            reason: String::new(),
-        },
-        // A browser whose page goes away.
-        quinn::ConnectionError::ApplicationClosed(close) if close.error_code == H3_NO_ERROR => {
-            SessionError::ClosedByPeer {
-                code: 0,
-                reason: String::from_utf8_lossy(&close.reason).into_owned(),
-            }
-        }
-        quinn::ConnectionError::TimedOut => SessionError::TimedOut,
-        other => SessionError::Lost(other.to_string()),
-    }
-}
-
-/// Sending half of a WebTransport stream.
-#[derive(Debug)]
-pub struct WebTransportSendStream {
-    inner: wt::SendStream,
-    over: AtomicBool,
-}
-
-impl From<wt::SendStream> for WebTransportSendStream {
-    fn from(inner: wt::SendStream) -> Self {
-        Self {
-            inner,
-            over: AtomicBool::new(false),
-        }
-    }
-}
-
-impl SendStream for WebTransportSendStream {
-    async fn write_chunks(&mut self, chunks: &mut [Bytes]) -> Result<(), StreamError> {
-        self.inner
-            .write_all_chunks(chunks)
-            .await
-            .map_err(|error| match error {
-                wt::WriteError::Stopped(code) => StreamError::Reset(code),
-                // Stopped with a code outside WebTransport's range.
-                wt::WriteError::InvalidStopped(_) => StreamError::Reset(0),
-                wt::WriteError::SessionError(error) => session_error(error).into(),
-                wt::WriteError::ClosedStream => StreamError::Closed,
-            })
-    }
-
-    fn set_priority(&mut self, priority: i32) {
-        // Of no matter on a stream that is over.
-        let _ = self.inner.set_priority(priority);
-    }
-
-    fn finish(&mut self) -> Result<(), StreamError> {
-        if self.over.swap(true, Ordering::Relaxed) {
-            return Err(StreamError::Closed);
-        }
-        self.inner.finish().map_err(|_| StreamError::Closed)
-    }
-
-    fn reset(&mut self, code: u32) {
-        if !self.over.swap(true, Ordering::Relaxed) {
-            // Fails when the peer has stopped it, which is as good.
-            let _ = self.inner.reset(code);
-        }
-    }
-}
-
-impl Drop for WebTransportSendStream {
-    fn drop(&mut self) {
-        self.reset(0);
-    }
-}
-
-/// Receiving half of a WebTransport stream.
-#[derive(Debug)]
-pub struct WebTransportRecvStream {
-    inner: wt::RecvStream,
-}
-
-impl From<wt::RecvStream> for WebTransportRecvStream {
-    fn from(inner: wt::RecvStream) -> Self {
-        Self { inner }
-    }
-}
-
-impl RecvStream for WebTransportRecvStream {
-    async fn read_chunk(&mut self, max_bytes: usize) -> Result<Option<Bytes>, StreamError> {
-        match self.inner.read_chunk(max_bytes, true).await {
-            Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
-            Err(wt::ReadError::Reset(code)) => Err(StreamError::Reset(code)),
-            // Reset with a code outside WebTransport's range.
-            Err(wt::ReadError::InvalidReset(_)) => Err(StreamError::Reset(0)),
-            Err(wt::ReadError::SessionError(error)) => Err(session_error(error).into()),
-            Err(wt::ReadError::ClosedStream | wt::ReadError::IllegalOrderedRead) => {
-                Err(StreamError::Closed)
-            }
-        }
-    }
-
-    fn stop(&mut self, code: u32) {
-        // Fails when it was stopped or read to its end before.
-        let _ = self.inner.stop(code);
+        self.shared.connection.closed().await;
+        self.shared.end.wait().await
     }
 }
