@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use dt_client::{
     Api, EncryptionMode, End, Event, JoinOptions, Joined, Layout, Meeting, MeetingLink,
-    Publication, ReceivedFrame,
+    Publication, ReceivedFrame, Transport,
 };
 use tokio::{
     sync::{broadcast, mpsc},
@@ -65,6 +65,10 @@ pub(crate) struct BotArgs {
     #[arg(long)]
     no_e2ee: bool,
 
+    /// How to connect: whichever gets through, or one way alone
+    #[arg(long, value_enum, default_value_t = BotTransport::Auto)]
+    transport: BotTransport,
+
     /// How long to stay, for example 10s, 500ms, 2m
     #[arg(long, value_parser = duration)]
     duration: Duration,
@@ -72,6 +76,26 @@ pub(crate) struct BotArgs {
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
+}
+
+/// The values of `--transport`, here and in `darktower load`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum BotTransport {
+    Auto,
+    #[value(name = "webtransport")]
+    WebTransport,
+    #[value(name = "websocket")]
+    WebSocket,
+}
+
+impl From<BotTransport> for Transport {
+    fn from(transport: BotTransport) -> Self {
+        match transport {
+            BotTransport::Auto => Self::Auto,
+            BotTransport::WebTransport => Self::WebTransport,
+            BotTransport::WebSocket => Self::WebSocket,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -146,6 +170,7 @@ pub(crate) async fn run(args: BotArgs) -> anyhow::Result<ExitCode> {
     }
     let mut options = JoinOptions::named(&args.name);
     options.encryption = encryption(args.no_e2ee);
+    options.transport = args.transport.into();
     options.layout = Some(Layout::grid(args.layout.rows, args.layout.columns));
     for kind in &args.publish {
         options = options.publishing(clips.publication(*kind));

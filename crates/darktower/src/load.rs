@@ -15,7 +15,10 @@ use dt_client::{Api, Carrier};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{bot::duration, meeting_link::api_url};
+use crate::{
+    bot::{BotTransport, duration},
+    meeting_link::api_url,
+};
 use report::Report;
 use room::Room;
 
@@ -73,6 +76,10 @@ pub(crate) struct LoadArgs {
     /// How video travels
     #[arg(long, value_enum, default_value_t = LoadCarrier::Stream)]
     carrier: LoadCarrier,
+
+    /// How to connect; websocket measures what those get whose UDP is blocked
+    #[arg(long, value_enum, default_value_t = BotTransport::WebTransport)]
+    transport: BotTransport,
 
     /// How long the publishers send, for example 20s or 2m
     #[arg(long, value_parser = duration)]

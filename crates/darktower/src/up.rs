@@ -3,8 +3,8 @@
 //! The roles speak to each other by the traits of `dt-rpc` alone, as they do
 //! between processes; here they are only wired. Reading order: [`settings`]
 //! what was asked for, [`ports`] where it listens, [`roles`] who is there and
-//! who knows whom, [`entrance`] the QUIC thread, [`pages`] what HTTP answers,
-//! [`ready`] what is printed.
+//! who knows whom, [`entrance`] the QUIC thread, [`websocket`] the other way in,
+//! [`pages`] what HTTP answers, [`ready`] what is printed.
 
 mod app;
 mod entrance;
@@ -14,6 +14,7 @@ mod ports;
 mod ready;
 mod roles;
 mod settings;
+mod websocket;
 
 use std::{
     process::ExitCode,
@@ -28,7 +29,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use settings::Args;
 
-use ports::Ports;
+use ports::{Http3Port, Ports};
 use roles::Roles;
 use settings::Settings;
 
@@ -62,11 +63,10 @@ pub(crate) fn main(args: Args, started_at: Instant) -> ExitCode {
 
 fn start(settings: Settings, json: bool, started_at: Instant) -> anyhow::Result<()> {
     // A person who started it wants to hear of trouble, a program of everything.
-    // The WebTransport library warns of every peer that goes without a goodbye.
     let (format, filter) = if json {
-        (LogFormat::Json, "info,web_transport_quinn=error")
+        (LogFormat::Json, "info")
     } else {
-        (LogFormat::Human, "warn,web_transport_quinn=error")
+        (LogFormat::Human, "warn")
     };
     dt_telemetry::init_logs(format, filter)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -90,17 +90,34 @@ async fn run(settings: Settings, json: bool, started_at: Instant) -> anyhow::Res
     let readiness = Arc::new(readiness(&roles));
 
     let mut tasks = Tasks::default();
+    let origins = settings.allowed_origins(ports.http_address, ports.public_address);
+    let (websockets, upgraded) = websocket::way_in(origins, settings.handlers);
     let listening = entrance::spawn(
         &mut tasks,
         &settings,
         &ports,
         Arc::clone(&certificates),
         &roles,
+        upgraded,
     )?;
-    let pages = pages::router(&roles, &settings, &readiness);
+    let pages = pages::router(&roles, &settings, &readiness, websockets);
     let (plain, public) = (ports.http.try_clone()?, ports.public.try_clone()?);
     let tls = Arc::new(certificates.server_config(&[b"h2", b"http/1.1"]));
-    let public_pages = pages.clone();
+    let mut public_pages = pages.clone();
+    match &ports.http3 {
+        Http3Port::Open { socket, address } => {
+            public_pages = http::announce_http3(public_pages, address.port());
+            let (socket, pages) = (socket.try_clone()?, pages.clone());
+            let tls = Arc::new(certificates.server_config(&[b"h3"]));
+            let origin = ports.public_address.port();
+            tasks.spawn("http3", move |stop| async move {
+                Ok(http::serve_http3(socket, pages, tls, origin, stop, HTTP_DRAIN).await?)
+            });
+        }
+        // A person is told with everything else, a program by the log.
+        Http3Port::Missing(reason) if json => tracing::warn!(reason, "there is no HTTP/3"),
+        Http3Port::Missing(_) | Http3Port::Off => {}
+    }
     tasks.spawn("http", |stop| async move {
         Ok(http::serve(plain, pages, None, stop, HTTP_DRAIN).await?)
     });

@@ -7,7 +7,7 @@ use dt_ids::{HandlerId, MeetingId};
 use serde::{Deserialize, Deserializer, de::Error};
 use url::Url;
 
-use crate::Accounts;
+use crate::{Accounts, Network};
 
 /// A token. `Debug` does not show it, and nothing here logs it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -40,6 +40,9 @@ pub struct Endpoint {
     /// For WebTransport.
     #[serde(deserialize_with = "url")]
     pub url: Url,
+    /// For a WebSocket, where the server offers one.
+    #[serde(default, deserialize_with = "optional_url")]
+    pub websocket_url: Option<Url>,
     /// SHA-256 of the certificates that it may show; empty where they are
     /// publicly trusted.
     #[serde(default, deserialize_with = "hashes")]
@@ -95,6 +98,9 @@ pub struct MeetingAccess {
     /// this sets it. Without it nobody's account is shown.
     #[serde(skip)]
     pub accounts: Option<Accounts>,
+    /// How servers are reached from here; the API that gave this sets it.
+    #[serde(skip)]
+    pub network: Network,
 }
 
 /// How a meeting is set up.
@@ -108,6 +114,13 @@ pub struct Settings {
 fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     let text = String::deserialize(deserializer)?;
     Url::parse(&text).map_err(D::Error::custom)
+}
+
+fn optional_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    let url = text.filter(|text| !text.is_empty());
+    url.map(|text| Url::parse(&text).map_err(D::Error::custom))
+        .transpose()
 }
 
 /// A hash as JSON has it: base64 of 32 bytes.
@@ -142,7 +155,8 @@ mod tests {
         },
         "media_handlers": [{
             "handler_id": "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
-            "url": "https://127.0.0.1:8443/mh/0", "websocket_url": null,
+            "url": "https://127.0.0.1:8443/mh/0",
+            "websocket_url": "ws://127.0.0.1:8080/media/0",
             "certificate_hashes": []
         }],
         "settings": {"enable_e2e_encryption": false, "something_new": 1}
@@ -152,7 +166,11 @@ mod tests {
     fn an_answer_is_read_and_its_tokens_are_not_shown() {
         let access: MeetingAccess = serde_json::from_str(ANSWER).unwrap();
         assert_eq!(access.meeting_controller.certificate_hashes, [[0; 32]]);
-        assert_eq!(access.media_handlers[0].endpoint.url.path(), "/mh/0");
+        assert_eq!(access.meeting_controller.websocket_url, None);
+        let handler = &access.media_handlers[0].endpoint;
+        assert_eq!(handler.url.path(), "/mh/0");
+        let websocket = handler.websocket_url.as_ref().map(Url::as_str);
+        assert_eq!(websocket, Some("ws://127.0.0.1:8080/media/0"));
         assert_eq!(access.join_token.reveal(), "secret-join");
         assert!(!format!("{access:?}").contains("secret"));
     }

@@ -9,7 +9,7 @@ use reqwest::{Client, RequestBuilder, StatusCode, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
 
-use crate::{Accounts, DeviceKey, MeetingAccess, Secret, encryption::thumbprint};
+use crate::{Accounts, DeviceKey, MeetingAccess, Network, Secret, encryption::thumbprint};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an answer at most; a hundred join tokens fit many times.
@@ -98,6 +98,7 @@ pub struct Api {
     base: Url,
     http: Client,
     accounts: Accounts,
+    network: Network,
 }
 
 impl fmt::Debug for Api {
@@ -148,6 +149,7 @@ impl Api {
             base,
             http,
             accounts: Accounts::with_source(Arc::new(keys)),
+            network: Network::trusting(trust.clone()),
         })
     }
 
@@ -248,6 +250,7 @@ impl Api {
         let access = read(request).await?;
         Ok(MeetingAccess {
             accounts: Some(self.accounts()),
+            network: self.network.clone(),
             ..access
         })
     }

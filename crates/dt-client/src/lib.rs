@@ -48,6 +48,7 @@ mod dial;
 mod driver;
 mod encryption;
 mod frame;
+mod health;
 mod inbox;
 mod lane;
 mod link;
@@ -60,7 +61,9 @@ mod signaling;
 
 pub use access::{Endpoint, HandlerEndpoint, MeetingAccess, Secret, Settings};
 pub use api::{Api, ApiError, DeviceStatement, NewMeeting, NewSettings};
-pub use dial::{Dial, DialError, WebTransportDial};
+pub use dial::{
+    Dial, DialError, Network, RacingDial, RacingSession, SessionKind, Transport, WebTransportDial,
+};
 pub use dt_e2ee::CredentialError;
 pub use dt_frame::{AudioLevel, Continuity, FourCc, FrameType, MediaKind};
 pub use dt_session_core::{End, Phase};
@@ -70,6 +73,7 @@ pub use encryption::{
     KeyHolder, KnownDevices, Mistrust, Standing,
 };
 pub use frame::{MediaFrame, ReceiveStats, ReceivedFrame, now_us};
+pub use health::Carriers;
 pub use link::{InvalidLink, MeetingLink};
 pub use meeting::{Event, JoinError, JoinOptions, Joined, Layout, Meeting, RequestError};
 pub use publisher::{Directive, Publication, Publisher, Sent};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use dt_frame::{GroupItem, GroupParser, PAYLOAD_BYTES_MAX};
 use dt_ids::{Encoding, HandlerId, StreamId};
 use dt_session_core::{Backoff, Config, Liveness, Probe};
-use dt_transport::{RecvStream, SendStream, Session};
+use dt_transport::{RecvStream, SendStream, Session, SessionError};
 use dt_wire::{
     CloseCode,
     framing::{self, Decoder, Framed, RTT_TAG},
@@ -28,7 +28,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Dial, HandlerEndpoint, Secret, lane::Outlet, publisher::Shared, receiving::Receiving};
+use crate::{
+    Dial, HandlerEndpoint, Secret, SessionKind, lane::Outlet, publisher::Shared,
+    receiving::Receiving,
+};
 
 const READ_BYTES: usize = 64 << 10;
 /// Streams read at once; the server opens no more than its own bound.
@@ -84,71 +87,72 @@ impl<D: Dial> Context<D> {
         let mut backoff = Backoff::new(config.backoff_first, config.backoff_max, config.spread);
         let over = self.over.clone();
         let mut number = 0;
+        // The token that was used last.
+        let mut used = None;
         loop {
-            let (used, welcomed) = tokio::select! {
+            let welcomed = tokio::select! {
                 biased;
                 () = over.cancelled() => return,
-                opened = self.open() => opened,
+                opened = self.open(&mut used) => opened,
             };
+            let mut wait = None;
             if let Some(welcomed) = welcomed {
                 backoff.reset();
                 number += 1;
-                self.serve(welcomed, number).await;
+                let carrier = welcomed.session.info().carrier;
+                if self.serve(welcomed, number).await {
+                    // The other way is free, and somebody is waiting.
+                    self.dial.died(carrier);
+                    wait = Some(Duration::ZERO);
+                }
                 // Without a driver the task is about to end.
                 let _ = self.reports.send(MediaReport::Lost).await;
             }
-            let wait = backoff.next(&mut rng);
+            let wait = wait.unwrap_or_else(|| backoff.next(&mut rng));
             tokio::select! {
                 biased;
                 () = over.cancelled() => return,
                 () = async {
-                    if let Some(used) = used {
-                        self.renew_token(&used).await;
-                    }
+                    self.renew_token(used.as_ref()).await;
                     tokio::time::sleep(wait).await;
                 } => {}
             }
         }
     }
 
-    /// A session for which the handler knows us, and the token that was used up
-    /// whether it does or not.
-    async fn open(&mut self) -> (Option<Secret>, Option<Welcomed<D::Session>>) {
-        let Ok(session) = self.dial.dial(&self.handler.endpoint).await else {
-            return (None, None);
-        };
+    /// A session for which the handler knows us. It is opened while the token may
+    /// still be on its way; the token is used up whether it is good or not.
+    async fn open(&mut self, used: &mut Option<Secret>) -> Option<Welcomed<D::Session>> {
+        let endpoint = &self.handler.endpoint;
+        let session = self.dial.dial(endpoint, SessionKind::Media).await.ok()?;
+        let fresh = |token: &Option<Secret>| token.is_some() && token != used;
         let token = tokio::select! {
-            token = self.tokens.wait_for(Option::is_some) => token.ok().and_then(|t| t.clone()),
+            token = self.tokens.wait_for(fresh) => token.ok()?.clone()?,
             // Warm sessions may be closed when there are too many.
-            _ = session.closed() => None,
+            _ = session.closed() => return None,
         };
-        let Some(token) = token else {
-            return (None, None);
-        };
+        *used = Some(token.clone());
         let welcomed = timeout(WELCOME_MAX, hello(session.clone(), &token)).await;
         let welcomed = welcomed.ok().flatten();
         if welcomed.is_none() {
             session.close(CloseCode::Graceful as u32, "");
         }
-        (Some(token), welcomed)
+        welcomed
     }
 
-    /// A token that was used is of no use any more.
-    async fn renew_token(&mut self, used: &Secret) {
-        if self.tokens.borrow_and_update().as_ref() == Some(used) {
+    /// A token that was used is of no use any more: asks for another one.
+    async fn renew_token(&self, used: Option<&Secret>) {
+        let is_used = used.is_some() && self.tokens.borrow().as_ref() == used;
+        if is_used {
             let report = MediaReport::NeedsToken(self.handler.handler_id);
             // Without a driver the task is about to be aborted.
             let _ = self.reports.send(report).await;
         }
-        let used = used.clone();
-        let _ = self
-            .tokens
-            .wait_for(|token| token.as_ref() != Some(&used))
-            .await;
     }
 
-    /// Receives until the session or the seat is over.
-    async fn serve(&self, welcomed: Welcomed<D::Session>, number: u64) {
+    /// Receives until the session or the seat is over. Whether the session died:
+    /// it broke or fell silent, and nobody closed it.
+    async fn serve(&self, welcomed: Welcomed<D::Session>, number: u64) -> bool {
         let session = welcomed.session.clone();
         self.fit_datagrams(
             welcomed
@@ -160,20 +164,25 @@ impl<D: Dial> Context<D> {
             number,
         };
         self.outlet.send_replace(Some(outlet));
+        let (health, handler) = (&self.receiving.health, self.handler.handler_id);
+        health.media_opened(handler, session.info().carrier);
         if self.reports.send(MediaReport::Ready).await.is_err() {
-            return;
+            return false;
         }
-        tokio::select! {
-            () = self.control(welcomed) => {}
-            () = datagrams(&session, &self.receiving) => {}
-            () = groups(&session, &self.receiving) => {}
-            () = self.over.cancelled() => {}
-        }
+        let silent = tokio::select! {
+            silent = self.control(welcomed) => silent,
+            () = datagrams(&session, &self.receiving) => false,
+            () = groups(&session, &self.receiving) => false,
+            () = self.over.cancelled() => false,
+        };
+        let died = silent || broke(&session).await;
         self.outlet.send_replace(None);
+        health.media_closed(handler);
         session.close(CloseCode::Graceful as u32, "");
         if self.over.is_cancelled() {
             session.closed().await;
         }
+        died
     }
 
     fn fit_datagrams(&self, bytes: usize) {
@@ -182,9 +191,9 @@ impl<D: Dial> Context<D> {
         }
     }
 
-    /// The control stream: probes, key-frame requests both ways. Ends when the
-    /// session is dead.
-    async fn control(&self, welcomed: Welcomed<D::Session>) {
+    /// The control stream: probes, key-frame requests both ways. Ends with it, or
+    /// when nothing was heard for too long: whether that is so.
+    async fn control(&self, welcomed: Welcomed<D::Session>) -> bool {
         let Welcomed {
             mut send,
             mut recv,
@@ -199,10 +208,10 @@ impl<D: Dial> Context<D> {
         );
         loop {
             let due = match live.poll(Instant::now().into_std()) {
-                Probe::Dead => return,
+                Probe::Dead => return true,
                 Probe::Send(packet) => {
                     if send.write(framing::encode_bytes(&packet)).await.is_err() {
-                        return;
+                        return false;
                     }
                     self.fit_datagrams(datagram_bytes_max.min(session.max_datagram_bytes()));
                     continue;
@@ -211,17 +220,17 @@ impl<D: Dial> Context<D> {
             };
             tokio::select! {
                 chunk = recv.read_chunk(READ_BYTES) => {
-                    let Ok(Some(chunk)) = chunk else { return };
+                    let Ok(Some(chunk)) = chunk else { return false };
                     let now = Instant::now().into_std();
                     live.heard(now);
                     decoder.push(&chunk);
                     if self.take_messages(&mut decoder, &mut live).await.is_none() {
-                        return;
+                        return false;
                     }
                 }
                 request = next_request(&self.key_frames) => {
                     if send.write(request_key_frame(request)).await.is_err() {
-                        return;
+                        return false;
                     }
                 }
                 () = sleep_until(due.into()) => {}
@@ -235,6 +244,8 @@ impl<D: Dial> Context<D> {
             let bytes = match framed {
                 Framed::Rtt(packet) => {
                     live.handle_echo(&packet, Instant::now().into_std());
+                    let health = &self.receiving.health;
+                    health.media_rtt(self.handler.handler_id, live.rtt());
                     continue;
                 }
                 Framed::Message(bytes) => bytes,
@@ -252,6 +263,15 @@ impl<D: Dial> Context<D> {
             }
         }
         Some(())
+    }
+}
+
+/// Whether it is over though nobody closed it.
+async fn broke<S: Session>(session: &S) -> bool {
+    tokio::select! {
+        biased;
+        end = session.closed() => matches!(end, SessionError::Lost(_) | SessionError::TimedOut),
+        () = std::future::ready(()) => false,
     }
 }
 

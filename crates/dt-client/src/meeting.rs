@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use crate::{
-    Alarm, DeviceKey, Dial, Encryption, EncryptionMode, KnownDevices, MeetingAccess, Publication,
-    Publisher, ReceiveStats, ReceivedFrame, Roster, WebTransportDial,
+    Alarm, Carriers, DeviceKey, Dial, Encryption, EncryptionMode, KnownDevices, MeetingAccess,
+    Publication, Publisher, RacingDial, ReceiveStats, ReceivedFrame, Roster, Transport,
     driver::{Command, Driver, Wires},
     receiving::Receiving,
 };
@@ -89,6 +89,8 @@ pub struct JoinOptions {
     pub layout: Option<Layout>,
     /// Times of connecting and reconnecting.
     pub session: Config,
+    /// By which way sessions are opened.
+    pub transport: Transport,
     /// Whether only encrypted meetings will do.
     pub encryption: EncryptionMode,
     /// By which others know this device again; made anew when absent.
@@ -110,6 +112,7 @@ impl JoinOptions {
             publish: Vec::new(),
             layout: Some(Layout::grid(3, 3)),
             session: Config::default(),
+            transport: Transport::default(),
             encryption: EncryptionMode::default(),
             device_key: None,
             device_statement: String::new(),
@@ -254,12 +257,13 @@ pub struct Meeting {
 }
 
 impl Meeting {
-    /// Joins by WebTransport.
+    /// Joins by WebTransport or, where that does not get through, by WebSocket.
     ///
     /// # Errors
     /// When no seat is given; see [`JoinError`].
     pub async fn join(access: MeetingAccess, options: JoinOptions) -> Result<Joined, JoinError> {
-        Self::join_over(WebTransportDial::default(), access, options).await
+        let dial = RacingDial::new(access.network.clone(), options.transport);
+        Self::join_over(dial, access, options).await
     }
 
     /// Joins over sessions that are opened in another way. Signaling and media
@@ -321,6 +325,12 @@ impl Meeting {
             publishers,
             events: events_out,
         })
+    }
+
+    /// What carries its sessions now.
+    #[must_use]
+    pub fn carriers(&self) -> Carriers {
+        self.receiving.health.carriers()
     }
 
     /// The meeting.

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::{
     Participant, ReceiveStats, ReceivedFrame,
     encryption::Keys,
+    health::Health,
     inbox::{Inbox, Output},
 };
 
@@ -26,6 +27,8 @@ pub(crate) struct Receiving {
     key_frames: mpsc::Sender<(StreamId, Encoding)>,
     /// A step of the encryption's group was missed.
     behind: Notify,
+    /// What is noted for the next health report.
+    pub(crate) health: Health,
 }
 
 impl Receiving {
@@ -38,6 +41,7 @@ impl Receiving {
             frames,
             key_frames,
             behind: Notify::new(),
+            health: Health::default(),
         })
     }
 
@@ -151,6 +155,8 @@ impl Receiving {
         if inbox.take_behind() {
             self.behind.notify_one();
         }
+        drop(inbox);
+        self.health.received(&output.frames);
         output
     }
 

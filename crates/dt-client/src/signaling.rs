@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use dt_session_core::{Attempt, Closed};
-use dt_transport::{RecvStream, SendStream, Session, SessionError, StreamError};
+use dt_transport::{Carrier, RecvStream, SendStream, Session, SessionError, StreamError};
 use dt_wire::{
     CloseCode,
     framing::{Decoder, Framed},
@@ -13,7 +13,7 @@ use dt_wire::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Dial, DialError, Endpoint};
+use crate::{Dial, DialError, Endpoint, SessionKind};
 
 /// Messages that wait to be written; a session that lets more pile up is dead.
 pub(crate) const OUTBOUND_MAX: usize = 256;
@@ -25,7 +25,7 @@ const STREAMLESS_MAX: Duration = Duration::from_secs(1);
 /// What the driver learns of a session.
 #[derive(Debug)]
 pub(crate) enum Report {
-    Opened(Attempt),
+    Opened(Attempt, Carrier),
     OpenFailed(Attempt, DialError),
     Message(Attempt, u64, Box<server_message::Body>),
     Echo(Attempt, Bytes),
@@ -39,6 +39,8 @@ pub(crate) struct Handle {
     pub(crate) outbound: mpsc::Sender<Bytes>,
     /// Sends the code to close with; dropped, the task closes gracefully.
     pub(crate) close: Option<oneshot::Sender<CloseCode>>,
+    /// What carries it, once it is open.
+    pub(crate) carrier: Option<Carrier>,
 }
 
 /// Runs a session from its opening to its end.
@@ -62,7 +64,12 @@ pub(crate) async fn run<D: Dial>(
             return;
         }
     };
-    if reports.send(Report::Opened(attempt)).await.is_err() {
+    let carrier = session.info().carrier;
+    if reports
+        .send(Report::Opened(attempt, carrier))
+        .await
+        .is_err()
+    {
         return;
     }
     let mut told = None;
@@ -98,7 +105,7 @@ async fn open<D: Dial>(
     ),
     DialError,
 > {
-    let session = dial.dial(endpoint).await?;
+    let session = dial.dial(endpoint, SessionKind::Signaling).await?;
     let (send, recv) = session
         .open_bi()
         .await

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dt_client::{End, Meeting, ReceiveStats};
+use dt_client::{Carriers, End, Meeting, ReceiveStats};
 use serde_json::json;
 
 use super::{histogram::ms, ledger::Ledger, player::SentCounts};
@@ -37,6 +37,7 @@ pub(super) struct Summary<'a> {
     ledger: &'a Ledger,
     stats: ReceiveStats,
     encrypted: bool,
+    carriers: Carriers,
     alarms: Vec<String>,
     end: Option<End>,
     unheard: bool,
@@ -58,6 +59,7 @@ impl<'a> Summary<'a> {
             ledger,
             stats: meeting.receive_stats(),
             encrypted: meeting.encryption().encrypted,
+            carriers: meeting.carriers(),
             alarms: alarms(meeting),
             end,
             unheard,
@@ -106,6 +108,10 @@ impl<'a> Summary<'a> {
             "participant_id": self.participant_id,
             "join_ms": ms(self.join),
             "e2ee": self.encrypted,
+            "transport": {
+                "signaling": self.carriers.signaling.name(),
+                "media": self.media_carriers(),
+            },
             "first_media_ms": self.ledger.first_media().map(ms),
             "sent": {
                 "frames": self.sent.audio_frames + self.sent.video_frames,
@@ -130,6 +136,13 @@ impl<'a> Summary<'a> {
             "ended": self.end.map(|end| end.to_string()),
             "failures": self.failures(),
         })
+    }
+
+    /// What carries media: one name unless handlers are reached in several ways.
+    fn media_carriers(&self) -> String {
+        let mut names: Vec<_> = self.carriers.media.iter().map(|c| c.name()).collect();
+        names.dedup();
+        names.join("+")
     }
 
     fn print_for_a_person(&self) {
@@ -158,6 +171,11 @@ impl<'a> Summary<'a> {
         } else {
             println!("Not encrypted end to end");
         }
+        println!(
+            "Connected by {} (media: {})",
+            self.carriers.signaling.name(),
+            self.media_carriers()
+        );
         println!(
             "Latency   p50 {}, p95 {}, p99 {}",
             or_none(latency.percentile_ms(0.5)),

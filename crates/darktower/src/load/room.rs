@@ -106,6 +106,7 @@ impl Room {
         let options = |number: usize| JoinOptions {
             layout: None,
             encryption: bot::encryption(args.no_e2ee),
+            transport: args.transport.into(),
             ..JoinOptions::named(format!("Publisher {number}")).publishing(publish.clone())
         };
         for (joined, took) in join_all(accesses(publishing), options).await? {
@@ -125,6 +126,7 @@ impl Room {
                 ..Layout::grid(side, side)
             }),
             encryption: bot::encryption(args.no_e2ee),
+            transport: args.transport.into(),
             ..JoinOptions::named(format!("Subscriber {number}"))
         };
         for (joined, took) in join_all(accesses(tokens), options).await? {

@@ -1,24 +1,30 @@
-//! The QUIC endpoint: one thread with a runtime of its own, on which all
+//! The QUIC endpoint: one thread with a runtime of its own, on which all its
 //! connections and all forwarding of media live.
 //!
 //! The path of a session says which role it is for: `/mc` (or `/`) the meeting
 //! controller, whose sessions are served by the other threads, `/mh/N` a media
-//! handler, served here.
+//! handler, served here. Sessions over [WebSockets](super::websocket) come in
+//! here too and are served in the same places.
 
 use std::{sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use dt_service::{supervise::Tasks, tls::CertificateStore};
-use dt_transport::webtransport::{Incoming, Listener, ListenerConfig};
+use dt_transport::{
+    Session,
+    webtransport::{Incoming, Listener, ListenerConfig},
+};
 use media_handler::MediaHandler;
 use meeting_controller::MeetingController;
 use tokio::{runtime::Handle, sync::oneshot, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{ports::Ports, roles::Roles, settings::Settings};
+use super::{ports::Ports, roles::Roles, settings::Settings, websocket::Upgraded};
 
 /// Sessions have this long to say good-bye when the server stops.
 const DRAIN: Duration = Duration::from_secs(3);
+/// And WebSockets then this long until their clients have heard it.
+const GOOD_BYES: Duration = Duration::from_secs(1);
 
 /// Starts the thread. The receiver hears when the endpoint is open, or why it
 /// is not; the task on `tasks` ends with the thread.
@@ -28,6 +34,7 @@ pub(super) fn spawn(
     ports: &Ports,
     certificates: Arc<CertificateStore>,
     roles: &Roles,
+    upgraded: Upgraded,
 ) -> anyhow::Result<oneshot::Receiver<anyhow::Result<()>>> {
     let mut config = ListenerConfig::new(ports.public_address, certificates);
     config.allowed_origins = settings.allowed_origins(ports.http_address, ports.public_address);
@@ -39,6 +46,7 @@ pub(super) fn spawn(
             .map(|(_, handler)| Arc::clone(handler))
             .collect(),
         main: Handle::current(),
+        upgraded,
     };
     let (opened, listening) = oneshot::channel();
     let (ended, thread_end) = oneshot::channel();
@@ -89,15 +97,20 @@ struct Entrance {
     handlers: Vec<Arc<MediaHandler>>,
     /// Where signaling is served.
     main: Handle,
+    upgraded: Upgraded,
 }
 
 impl Entrance {
-    async fn serve(self, listener: Listener, stop: CancellationToken) {
+    async fn serve(mut self, listener: Listener, stop: CancellationToken) {
         let mut sessions = JoinSet::new();
         loop {
             let incoming = tokio::select! {
                 () = stop.cancelled() => break,
                 Some(_) = sessions.join_next() => continue,
+                Some((place, session)) = self.upgraded.sessions.recv() => {
+                    self.serve_session(place, session, &mut sessions);
+                    continue;
+                }
                 incoming = listener.accept() => incoming,
             };
             match incoming {
@@ -106,6 +119,8 @@ impl Entrance {
             }
         }
         listener.stop_accepting();
+        self.upgraded.sessions.close();
+        self.upgraded.work.close();
         self.meeting.shutdown().await;
         for handler in &self.handlers {
             handler.shutdown();
@@ -116,7 +131,24 @@ impl Entrance {
         if drained.await.is_err() {
             sessions.shutdown().await;
         }
+        let _ = tokio::time::timeout(GOOD_BYES, self.upgraded.work.wait()).await;
         listener.shutdown().await;
+    }
+
+    /// Serves a session that is open.
+    fn serve_session<S: Session>(&self, place: Place, session: S, sessions: &mut JoinSet<()>) {
+        match place {
+            Place::Meeting => {
+                let meeting = Arc::clone(&self.meeting);
+                let serving = async move { meeting.serve(session).await };
+                sessions.spawn_on(serving, &self.main);
+            }
+            Place::Handler(number) => {
+                if let Some(handler) = self.handlers.get(number).map(Arc::clone) {
+                    sessions.spawn(async move { handler.serve(session).await });
+                }
+            }
+        }
     }
 
     fn admit(&self, incoming: Incoming, sessions: &mut JoinSet<()>) {
@@ -149,8 +181,8 @@ impl Entrance {
 }
 
 /// Whom a session is for.
-#[derive(Debug, PartialEq, Eq)]
-enum Place {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
     Meeting,
     /// Always one that there is.
     Handler(usize),

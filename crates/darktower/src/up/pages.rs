@@ -1,4 +1,5 @@
-//! What the HTTP entrances answer: the API, the key set, health and the web app.
+//! What the HTTP entrances answer: the API, the key set, health, the web app, and
+//! upgrades to WebSockets.
 
 use std::sync::Arc;
 
@@ -21,7 +22,12 @@ const TOKENS: Quota = Quota {
 };
 
 /// Both entrances answer the same.
-pub(super) fn router(roles: &Roles, settings: &Settings, readiness: &Arc<Readiness>) -> Router {
+pub(super) fn router(
+    roles: &Roles,
+    settings: &Settings,
+    readiness: &Arc<Readiness>,
+    websockets: Router,
+) -> Router {
     let proxies = Arc::new(settings.global.trusted_proxies.clone());
     let tokens = RateLimit::new(Arc::clone(&roles.state), "auth", TOKENS, proxies);
     let endpoints = Router::new()
@@ -31,6 +37,7 @@ pub(super) fn router(roles: &Roles, settings: &Settings, readiness: &Arc<Readine
     mount(endpoints)
         .merge(api(roles.auth.jwks_router()))
         .merge(api(health::router(Arc::clone(readiness))))
+        .merge(websockets)
         .merge(web::router(Arc::new(App)))
 }
 

@@ -2,16 +2,17 @@
 //!
 //! The public number is one for TCP and UDP: TCP is chosen first, and UDP must
 //! get the same. The UDP socket itself is opened by the QUIC thread; that the
-//! number is free is tried here, so that another one can be chosen.
+//! number is free is tried here, so that another one can be chosen. HTTP/3 has a
+//! UDP port beside it that may be missing.
 
 use std::{
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
 };
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, anyhow, bail};
 
-use super::settings::Settings;
+use super::settings::{Http3, Settings};
 
 /// Numbers that are tried when the system may choose and UDP has its number
 /// taken.
@@ -25,15 +26,47 @@ pub(super) struct Ports {
     pub(super) public: TcpListener,
     /// Of TCP and UDP.
     pub(super) public_address: SocketAddr,
+    pub(super) http3: Http3Port,
+}
+
+/// Where HTTP/3 is.
+#[derive(Debug)]
+pub(super) enum Http3Port {
+    /// Here.
+    Open {
+        socket: UdpSocket,
+        address: SocketAddr,
+    },
+    /// Nowhere: the default port can't be had, for this reason.
+    Missing(String),
+    /// Nowhere, and nobody asked for it.
+    Off,
+}
+
+impl Http3Port {
+    /// What clients dial, if there is anything.
+    pub(super) const fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Open { address, .. } => Some(*address),
+            Self::Missing(_) | Self::Off => None,
+        }
+    }
 }
 
 impl Ports {
     pub(super) fn bind(settings: &Settings) -> anyhow::Result<Self> {
         let http = tcp(settings.http, "--http")?;
         let public = public(settings.public)?;
+        for listener in [&http, &public] {
+            // For the WebSockets among the connections; less is worse, not wrong.
+            let _ = dt_websocket::keep_queue_short(listener);
+        }
+        let public_address = public.local_addr()?;
+        let free_is_asked_for = settings.public.port() == 0;
         Ok(Self {
             http_address: http.local_addr()?,
-            public_address: public.local_addr()?,
+            http3: http3(settings.http3, public_address, free_is_asked_for)?,
+            public_address,
             http,
             public,
         })
@@ -58,6 +91,33 @@ fn public(address: SocketAddr) -> anyhow::Result<TcpListener> {
         Some(error) => Err(refused(&error, "UDP", address, "--public")),
         None => bail!("no public port was tried"),
     }
+}
+
+fn http3(setting: Http3, public: SocketAddr, free_is_asked_for: bool) -> anyhow::Result<Http3Port> {
+    let beside = || {
+        let port = if free_is_asked_for {
+            Some(0)
+        } else {
+            public.port().checked_add(1)
+        };
+        port.map(|port| SocketAddr::new(public.ip(), port))
+            .context("there is no port above the public one; choose one with --http3 ADDRESS:PORT")
+    };
+    match setting {
+        Http3::Off => Ok(Http3Port::Off),
+        Http3::At(address) => udp(address),
+        Http3::Beside => Ok(beside()
+            .and_then(udp)
+            .unwrap_or_else(|error| Http3Port::Missing(error.to_string()))),
+    }
+}
+
+fn udp(address: SocketAddr) -> anyhow::Result<Http3Port> {
+    let opened = UdpSocket::bind(address).and_then(|socket| {
+        let address = socket.local_addr()?;
+        Ok(Http3Port::Open { socket, address })
+    });
+    opened.map_err(|error| refused(&error, "UDP", address, "--http3"))
 }
 
 /// Listens on TCP; `flag` is what the operator changes if that can't be.
@@ -111,6 +171,40 @@ mod tests {
         assert!(
             error.starts_with("UDP port") || error.starts_with("TCP port"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn http3_does_without_its_default_port_but_not_without_a_chosen_one() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let taken = socket.local_addr().unwrap();
+        let below = SocketAddr::new(taken.ip(), taken.port() - 1);
+        let Http3Port::Missing(reason) = http3(Http3::Beside, below, false).unwrap() else {
+            panic!("a taken port was opened");
+        };
+        assert!(reason.contains("--http3 127.0.0.1:PORT"), "{reason}");
+        assert!(!reason.contains('\n'), "{reason}");
+        let error = http3(Http3::At(taken), below, false)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(&format!("UDP port {}", taken.port())),
+            "{error}"
+        );
+
+        assert!(
+            http3(Http3::Beside, below, true)
+                .unwrap()
+                .address()
+                .is_some()
+        );
+        assert!(http3(Http3::Off, below, true).unwrap().address().is_none());
+        let last = SocketAddr::new(taken.ip(), u16::MAX);
+        assert!(
+            http3(Http3::Beside, last, false)
+                .unwrap()
+                .address()
+                .is_none()
         );
     }
 }

@@ -5,7 +5,10 @@ use std::{io::Write as _, net::SocketAddr, time::Instant};
 use dt_service::tls::Certificates;
 use serde::Serialize;
 
-use super::{ports::Ports, settings::Settings};
+use super::{
+    ports::{Http3Port, Ports},
+    settings::Settings,
+};
 
 /// The line that programs wait for.
 #[derive(Serialize)]
@@ -14,6 +17,9 @@ struct Ready {
     web_url: String,
     api_url: String,
     webtransport_url: String,
+    /// The HTTPS address to which HTTP/3 clients send their requests; null
+    /// without HTTP/3.
+    http3_url: Option<String>,
     /// Hexadecimal.
     cert_sha256: String,
     /// Since the process began.
@@ -30,6 +36,8 @@ pub(super) fn announce(
 ) -> std::io::Result<()> {
     let web = format!("http://{}", dialled(ports.http_address));
     let public = format!("https://{}", dialled(ports.public_address));
+    let http3 = ports.http3.address();
+    let http3 = http3.map(|address| format!("https://{}", dialled(address)));
     let sha256: String = certificates
         .fingerprint
         .iter()
@@ -43,6 +51,7 @@ pub(super) fn announce(
             api_url: format!("{web}/api/v1"),
             web_url: web,
             webtransport_url: format!("{public}/mc"),
+            http3_url: http3,
             cert_sha256: sha256,
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         };
@@ -65,6 +74,11 @@ pub(super) fn announce(
                 out,
                 "               only on this machine; --public 0.0.0.0:8443 lets others in"
             )?;
+        }
+        match (&ports.http3, http3) {
+            (Http3Port::Missing(reason), _) => writeln!(out, "  HTTP/3       off: {reason}")?,
+            (_, Some(url)) => writeln!(out, "  HTTP/3       {url} (UDP)")?,
+            (_, None) => {}
         }
         writeln!(out, "  API          {web}/api/v1/openapi.json")?;
         writeln!(out, "  Data         {}", settings.data.display())?;

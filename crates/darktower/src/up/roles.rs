@@ -26,7 +26,7 @@ use global_controller::{ControllerDirectory, GlobalController};
 use media_handler::MediaHandler;
 use meeting_controller::MeetingController;
 
-use super::{ports::Ports, settings::Settings};
+use super::{ports::Ports, settings::Settings, websocket};
 use crate::admin::place::DATABASE_FILE;
 
 /// All roles, running.
@@ -139,15 +139,23 @@ async fn start_auth(
 
 /// Where clients dial the meeting controller.
 pub(super) fn controller_endpoint(public: SocketAddr, now: &Certificates) -> Endpoint {
-    endpoint(public, "mc", now)
+    endpoint(public, "mc", websocket::SIGNALING_PATH.to_owned(), now)
 }
 
 /// Where clients dial the media handler of this number.
 pub(super) fn handler_endpoint(public: SocketAddr, number: usize, now: &Certificates) -> Endpoint {
-    endpoint(public, &format!("mh/{number}"), now)
+    let path = format!("mh/{number}");
+    endpoint(public, &path, websocket::media_path(number), now)
 }
 
-fn endpoint(public: SocketAddr, path: &str, now: &Certificates) -> Endpoint {
+/// A WebSocket's URL is a path: it stands beside the pages, whichever entrance
+/// they came by.
+fn endpoint(
+    public: SocketAddr,
+    path: &str,
+    websocket_path: String,
+    now: &Certificates,
+) -> Endpoint {
     let port = public.port();
     let url = if public.ip().is_unspecified() {
         // Whoever asks is sent to the host by which it came.
@@ -157,7 +165,7 @@ fn endpoint(public: SocketAddr, path: &str, now: &Certificates) -> Endpoint {
     };
     Endpoint {
         url,
-        websocket_url: String::new(),
+        websocket_url: websocket_path,
         certificate_hashes: now.pinned.iter().map(|hash| hash.to_vec().into()).collect(),
     }
 }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    str::FromStr,
 };
 
 use anyhow::{Context as _, ensure};
@@ -19,11 +20,12 @@ const HANDLERS_MAX: usize = 16;
 const ENVIRONMENT_PREFIX: &str = "DARKTOWER_";
 /// Variables with the prefix that are no settings of the server: read by the
 /// log, by the auth controller, and by the scripts around the binary.
-const OTHER_VARIABLES: [&str; 4] = [
+const OTHER_VARIABLES: [&str; 5] = [
     "DARKTOWER_LOG",
     "DARKTOWER_MASTER_KEY",
     "DARKTOWER_BIN",
     "DARKTOWER_PROFILE",
+    "DARKTOWER_INTEROP_PYTHON",
 ];
 
 /// Run a whole Dark Tower in one process
@@ -36,7 +38,8 @@ Examples:
   darktower up --http 127.0.0.1:0                 on free ports
   darktower up --accounts                         only people with accounts create meetings
 
-TCP and UDP of the public port must both be reachable. Every flag can stand in the
+TCP and UDP of the public port must both be reachable, UDP of the HTTP/3 port
+may be (clients do without it). Every flag can stand in the
 configuration file and in the environment: handlers = 2, DARKTOWER_HANDLERS=2.")]
 pub(crate) struct Args {
     /// Folder for the database, keys and the certificate
@@ -50,6 +53,11 @@ pub(crate) struct Args {
     /// The public port: HTTPS on TCP, WebTransport on UDP [default: 127.0.0.1:8443]
     #[arg(long, value_name = "ADDRESS:PORT")]
     public: Option<SocketAddr>,
+
+    /// UDP port for HTTP/3, or off: the same pages and API as over HTTPS, which
+    /// names it to clients for 24 hours [default: the public address, port + 1]
+    #[arg(long, value_name = "ADDRESS:PORT|off")]
+    http3: Option<Http3>,
 
     /// Certificate chain in PEM form; without one a self-signed certificate is made
     #[arg(long, value_name = "FILE", requires = "key")]
@@ -84,6 +92,52 @@ pub(crate) struct Args {
     pub(super) json: bool,
 }
 
+/// Where HTTP/3 is served.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) enum Http3 {
+    /// Beside the public port, if that is free.
+    #[default]
+    Beside,
+    /// Here, or nowhere at all.
+    At(SocketAddr),
+    /// Not at all.
+    Off,
+}
+
+impl FromStr for Http3 {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::Off),
+            address => match address.parse() {
+                Ok(address) => Ok(Self::At(address)),
+                Err(_) => Err("neither ADDRESS:PORT nor off"),
+            },
+        }
+    }
+}
+
+impl TryFrom<String> for Http3 {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+            .map_err(|error| format!("http3 = \"{text}\": {error}"))
+    }
+}
+
+impl std::fmt::Display for Http3 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Beside => f.write_str("beside the public port"),
+            Self::At(address) => address.fmt(f),
+            Self::Off => f.write_str("off"),
+        }
+    }
+}
+
 /// The settings of `darktower up`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -91,6 +145,7 @@ pub(super) struct Settings {
     pub(super) data: PathBuf,
     pub(super) http: SocketAddr,
     pub(super) public: SocketAddr,
+    pub(super) http3: Http3,
     pub(super) cert: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
     pub(super) origins: Vec<String>,
@@ -107,6 +162,7 @@ impl Default for Settings {
             data: data_folder_default(),
             http: loopback(8080),
             public: loopback(8443),
+            http3: Http3::default(),
             cert: None,
             key: None,
             origins: Vec::new(),
@@ -216,6 +272,10 @@ impl Args {
             ("data", self.data.map(text)),
             ("http", self.http.map(address)),
             ("public", self.public.map(address)),
+            (
+                "http3",
+                self.http3.map(|http3| Value::String(http3.to_string())),
+            ),
             ("cert", self.cert.map(text)),
             ("key", self.key.map(text)),
             ("handlers", self.handlers.map(number)),
@@ -281,6 +341,25 @@ mod tests {
         assert_eq!(free.public.port(), 0);
         let given = settings(&["--http", "127.0.0.1:0", "--public", "127.0.0.1:9443"]).unwrap();
         assert_eq!(given.public.port(), 9443);
+    }
+
+    #[test]
+    fn http3_is_beside_the_public_port_elsewhere_or_off() {
+        assert_eq!(settings(&[]).unwrap().http3, Http3::Beside);
+        assert_eq!(settings(&["--http3", "off"]).unwrap().http3, Http3::Off);
+        let elsewhere = Http3::At("127.0.0.1:9444".parse().unwrap());
+        let given = settings(&["--http3", "127.0.0.1:9444"]).unwrap();
+        assert_eq!(given.http3, elsewhere);
+        assert!(settings(&["--http3", "9444"]).is_err());
+
+        let variable = ("DARKTOWER_HTTP3".to_owned(), "off".to_owned());
+        let from_environment: Settings =
+            dt_service::config::load(None, ENVIRONMENT_PREFIX, [variable], Table::new()).unwrap();
+        assert_eq!(from_environment.http3, Http3::Off);
+        let from_file: Settings = toml::from_str("http3 = '127.0.0.1:9444'").unwrap();
+        assert_eq!(from_file.http3, elsewhere);
+        let wrong = toml::from_str::<Settings>("http3 = 'on'").unwrap_err();
+        assert!(wrong.to_string().contains("ADDRESS:PORT"), "{wrong}");
     }
 
     #[test]

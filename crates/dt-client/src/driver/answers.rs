@@ -3,12 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use dt_ids::{HandlerId, StreamId};
-use dt_session_core::{Attempt, End, Phase, Refusal, ResumeToken};
+use dt_session_core::{Attempt, Closed, End, Phase, Refusal, ResumeToken};
 use dt_wire::v1::{
     Carrier, ErrorCode, ErrorMessage, JoinResponse, LeaveReason, MediaServerInfo, MediaToken,
     ParticipantLeft, ParticipantUpdated, RequestMediaToken, SendDirective, StreamAssignments,
     StreamPublished, UpdateLayout, client_message, server_message::Body,
 };
+
+use url::Url;
 
 use super::{Driver, Pending, Seat, now};
 use crate::{
@@ -19,13 +21,24 @@ use crate::{
 impl<D: Dial> Driver<D> {
     pub(super) fn handle_report(&mut self, report: Report) {
         match report {
-            Report::Opened(attempt) => self.machine.handle_open(attempt, now()),
+            Report::Opened(attempt, carrier) => {
+                self.receiving.health.signaling_opened(carrier);
+                if let Some(session) = self.session.as_mut().filter(|s| s.attempt == attempt) {
+                    session.carrier = Some(carrier);
+                }
+                self.machine.handle_open(attempt, now());
+            }
             Report::OpenFailed(attempt, error) => {
                 self.last_error = Some(error.to_string());
                 self.machine.handle_open_failed(attempt, now());
             }
             Report::Closed(attempt, closed) => {
-                self.session.take_if(|session| session.attempt == attempt);
+                let session = self.session.take_if(|session| session.attempt == attempt);
+                if closed == Closed::Lost
+                    && let Some(carrier) = session.and_then(|session| session.carrier)
+                {
+                    self.dial.died(carrier);
+                }
                 self.machine.handle_closed(attempt, closed, now());
             }
             Report::Echo(attempt, packet) => self.machine.handle_echo(attempt, &packet, now()),
@@ -215,6 +228,16 @@ impl<D: Dial> Driver<D> {
 
     /// Connects to a handler, or gives it its token when it is known. Given
     /// twice, the first one counts.
+    /// A path stands on the origin of the API, as the controller's own URL does.
+    fn websocket_url(&self, text: &str) -> Option<Url> {
+        let known = self.access.meeting_controller.websocket_url.as_ref();
+        match (text, known) {
+            ("", _) => None,
+            (text, Some(known)) => known.join(text).ok(),
+            (text, None) => text.parse().ok(),
+        }
+    }
+
     fn use_handler(&mut self, server: &MediaServerInfo) {
         let (Ok(handler_id), Ok(url)) = (
             server.handler_id.parse::<HandlerId>(),
@@ -229,6 +252,7 @@ impl<D: Dial> Driver<D> {
             .collect();
         let endpoint = Endpoint {
             url,
+            websocket_url: self.websocket_url(&server.websocket_url),
             certificate_hashes,
         };
         self.media.ensure(

@@ -17,7 +17,7 @@ use std::{
 use dt_ids::{MeetingId, ParticipantId, StreamId, StreamNumber, UserId};
 use dt_session_core::{Attempt, Closed, Credential, Effect, End, Machine, Phase};
 use dt_wire::{
-    framing,
+    CloseCode, framing,
     v1::{
         ClientMessage, Heartbeat, JoinRequest, Leave, ParticipantCapabilities, SubscribeLayout,
         UnpublishStream, client_message::Body,
@@ -33,6 +33,7 @@ use crate::{
     Dial, Event, JoinError, JoinOptions, Layout, MeetingAccess, Publication, Publisher,
     RequestError, Roster,
     encryption::{self, DeviceKey, Encryption, EncryptionMode, Input},
+    health::REPORT_EVERY,
     media::MediaReport,
     publisher::Shared,
     receiving::Receiving,
@@ -126,6 +127,8 @@ pub(crate) struct Driver<D: Dial> {
     pending: HashMap<u64, Pending>,
     next_request: u64,
     leave_until: Option<Instant>,
+    /// When the next health report is sent.
+    health_due: Instant,
     last_error: Option<String>,
     commands: mpsc::Receiver<Command>,
     events: broadcast::Sender<Event>,
@@ -202,6 +205,7 @@ impl<D: Dial> Driver<D> {
             pending: HashMap::new(),
             next_request: 1,
             leave_until: None,
+            health_due: now() + REPORT_EVERY,
             last_error: None,
             commands: wires.commands,
             events: wires.events,
@@ -262,6 +266,7 @@ impl<D: Dial> Driver<D> {
             self.leave_until,
             // Without a session there is nobody to ask for one.
             self.media.token_due().filter(|_| joined),
+            Some(self.health_due).filter(|_| joined),
         ];
         let due = due.into_iter().flatten().min();
         due.unwrap_or_else(|| now() + Duration::from_secs(60))
@@ -277,18 +282,29 @@ impl<D: Dial> Driver<D> {
                     self.request(Body::Heartbeat(Heartbeat {}), Pending::Quiet);
                 }
                 Effect::Probe(_, packet) => self.write(framing::encode_bytes(&packet)),
-                Effect::Close(attempt, code) => {
-                    if let Some(mut session) = self.session.take_if(|s| s.attempt == attempt)
-                        && let Some(close) = session.close.take()
-                    {
-                        // It may have ended by itself.
-                        let _ = close.send(code);
-                    }
-                }
+                Effect::Close(attempt, code) => self.close(attempt, code),
                 Effect::PhaseChanged => self.show_phase(),
             }
         }
         !matches!(self.machine.phase(), Phase::Ended(_))
+    }
+
+    fn close(&mut self, attempt: Attempt, code: CloseCode) {
+        let Some(mut session) = self.session.take_if(|s| s.attempt == attempt) else {
+            return;
+        };
+        // One that is closed in the middle of a seat, to open another one, is dead.
+        let was_joined = *self.phase.borrow() == Phase::Joined;
+        if was_joined
+            && matches!(self.machine.phase(), Phase::Reconnecting(_))
+            && let Some(carrier) = session.carrier
+        {
+            self.dial.died(carrier);
+        }
+        if let Some(close) = session.close.take() {
+            // It may have ended by itself.
+            let _ = close.send(code);
+        }
     }
 
     fn show_phase(&mut self) {
@@ -323,6 +339,7 @@ impl<D: Dial> Driver<D> {
             attempt,
             outbound,
             close: Some(close),
+            carrier: None,
         });
         self.sessions.spawn(signaling::run(
             attempt,
@@ -493,6 +510,13 @@ impl<D: Dial> Driver<D> {
         if self.machine.phase() == Phase::Joined {
             for handler in self.media.take_token_due(now) {
                 self.request_token(handler);
+            }
+            if now >= self.health_due {
+                self.health_due = now + REPORT_EVERY;
+                let received = self.receiving.stats();
+                let report = self.receiving.health.report(self.machine.rtt(), received);
+                let body = Body::HealthReport(report);
+                self.write(framing::encode(&ClientMessage::new(0, body)));
             }
         }
     }

@@ -9,7 +9,10 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use dt_client::{Dial, DialError, Endpoint, HandlerEndpoint, MeetingAccess, Secret, Settings};
+use dt_client::{
+    Dial, DialError, Endpoint, HandlerEndpoint, MeetingAccess, Network, Secret, SessionKind,
+    Settings,
+};
 use dt_ids::{HandlerId, MeetingId, ParticipantId};
 use dt_transport::{
     RecvStream, SendStream, Session,
@@ -61,7 +64,7 @@ pub(crate) fn world(config: Config) -> (World, Servers) {
 impl Dial for World {
     type Session = MemorySession;
 
-    async fn dial(&self, endpoint: &Endpoint) -> Result<MemorySession, DialError> {
+    async fn dial(&self, endpoint: &Endpoint, _: SessionKind) -> Result<MemorySession, DialError> {
         self.dialled
             .lock()
             .unwrap()
@@ -89,6 +92,7 @@ impl Dial for World {
 pub(crate) fn access() -> MeetingAccess {
     let endpoint = |path: &str| Endpoint {
         url: format!("https://test.invalid{path}").parse().unwrap(),
+        websocket_url: None,
         certificate_hashes: Vec::new(),
     };
     MeetingAccess {
@@ -108,6 +112,7 @@ pub(crate) fn access() -> MeetingAccess {
         }],
         settings: Settings::default(),
         accounts: None,
+        network: Network::default(),
     }
 }
 

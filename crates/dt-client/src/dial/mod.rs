@@ -1,13 +1,24 @@
-//! How sessions are opened: by WebTransport, or in tests inside one process.
+//! How sessions are opened: by WebTransport or WebSocket, whichever gets
+//! through, or in tests inside one process.
+//!
+//! Which carrier is tried when is decided in [`race`], without a clock and a
+//! socket; [`racing`] does it.
+
+mod race;
+mod racing;
 
 use std::future::Future;
 
 use dt_transport::{
-    Session,
+    Carrier, Session,
     webtransport::{ConnectError, Connector, ConnectorConfig, Limits, Trust, WebTransportSession},
 };
 
 use crate::Endpoint;
+
+pub use dt_websocket::Kind as SessionKind;
+pub use race::Transport;
+pub use racing::{Network, RacingDial, RacingSession};
 
 /// A session could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +26,20 @@ pub enum DialError {
     /// By WebTransport.
     #[error(transparent)]
     WebTransport(#[from] ConnectError),
+    /// By WebSocket.
+    #[error(transparent)]
+    WebSocket(#[from] dt_websocket::ConnectError),
+    /// In neither way.
+    #[error("{webtransport}; nor by a WebSocket: {websocket}")]
+    Both {
+        /// By WebTransport.
+        webtransport: Box<DialError>,
+        /// By WebSocket.
+        websocket: Box<DialError>,
+    },
+    /// The server has no way in of the only kind that may be used.
+    #[error("the server offers no WebSocket")]
+    NoWebSocket,
     /// In another way.
     #[error("{0}")]
     Other(String),
@@ -29,7 +54,13 @@ pub trait Dial: Send + Sync + 'static {
     fn dial(
         &self,
         endpoint: &Endpoint,
+        kind: SessionKind,
     ) -> impl Future<Output = Result<Self::Session, DialError>> + Send;
+
+    /// A session over this carrier broke or fell silent, though nobody closed it.
+    fn died(&self, carrier: Carrier) {
+        let _ = carrier;
+    }
 }
 
 /// Bytes of datagrams that wait to be sent: a key frame of half a megabyte goes
@@ -67,7 +98,11 @@ impl Default for WebTransportDial {
 impl Dial for WebTransportDial {
     type Session = WebTransportSession;
 
-    async fn dial(&self, endpoint: &Endpoint) -> Result<WebTransportSession, DialError> {
+    async fn dial(
+        &self,
+        endpoint: &Endpoint,
+        _: SessionKind,
+    ) -> Result<WebTransportSession, DialError> {
         let pinned;
         let trust = if endpoint.certificate_hashes.is_empty() {
             &self.trust
