@@ -3,12 +3,18 @@
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vite";
 
+const server = process.env["DARKTOWER_HTTP"] ?? "http://127.0.0.1:8080";
+
 export default defineConfig({
   plugins: [svelte()],
   server: {
     // Loopback by number: browsers differ in what they take `localhost` for.
     host: "127.0.0.1",
-    proxy: { "/api": process.env["DARKTOWER_HTTP"] ?? "http://127.0.0.1:8080" },
+    proxy: {
+      "/api": server,
+      "/ws": { target: server, ws: true },
+      "/media": { target: server, ws: true },
+    },
   },
   worker: { format: "es" },
   build: {

@@ -1,9 +1,11 @@
 // Measures a meeting on this machine and prints tables: what `make bench`
 // shows. Arguments choose parts. Nothing here passes or fails; the goals stand
 // beside the figures.
+import { blockedNetworks } from "./bench_blocked.ts";
 import { browserJoins } from "./bench_browser.ts";
 import { cryptoCosts } from "./bench_crypto.ts";
 import { botJoins, encryptedJoins, idle, load } from "./bench_programs.ts";
+import { transportFigures } from "./bench_transport.ts";
 
 const PARTS: Record<string, () => Promise<void>> = {
   idle,
@@ -12,6 +14,8 @@ const PARTS: Record<string, () => Promise<void>> = {
   load,
   browser: browserJoins,
   crypto: cryptoCosts,
+  blocked: blockedNetworks,
+  transport: transportFigures,
 };
 
 const chosen = process.argv.slice(2);

@@ -72,7 +72,8 @@ async function joinsOf(encrypted: boolean): Promise<void> {
   );
 }
 
-async function joinOnce(guest: Participant, url: string): Promise<Timings> {
+/** Joins from the lobby; everything about it when the first picture and sound are there. */
+export async function joinOnce(guest: Participant, url: string): Promise<Timings> {
   await openLobby(guest, url);
   await pause(LOBBY_MS);
   await join(guest);

@@ -25,7 +25,7 @@ export async function cryptoCosts(): Promise<void> {
 
 /** `scripts/bench.sh` has built it beside the binary. */
 function nativeCosts(): void {
-  const figures = join(dirname(process.env["DARKTOWER_BIN"] ?? ""), "examples/figures");
+  const figures = join(dirname(process.env["DARKTOWER_BIN"] ?? ""), "examples/e2ee_figures");
   heading(
     "SFrame and MLS in Rust",
     `${FRAME_BYTES} B frames; enter: external commit, add, remove: a member's commit, ` +

@@ -55,6 +55,10 @@ export class ChromiumDriver implements Driver {
     await this.page.goto(url);
   }
 
+  async onNewDocument<A>(run: (argument: A) => void, argument: A): Promise<void> {
+    await this.page.addInitScript(run as (argument: unknown) => void, argument);
+  }
+
   async reload(): Promise<void> {
     await this.page.reload();
   }

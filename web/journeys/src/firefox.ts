@@ -53,6 +53,10 @@ export class FirefoxDriver implements Driver {
     await this.#page.goto(url);
   }
 
+  async onNewDocument<A>(run: (argument: A) => void, argument: A): Promise<void> {
+    await this.#page.evaluateOnNewDocument(run, argument);
+  }
+
   async reload(): Promise<void> {
     await this.#page.reload();
   }

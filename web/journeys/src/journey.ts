@@ -5,11 +5,14 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import type { Browser } from "playwright-core";
-import { Cable } from "./cable.ts";
+import { cableOf } from "./cable.ts";
 import { ChromiumDriver, launchChromium, type PageOptions } from "./chromium.ts";
 import { stats } from "./diagnostics.ts";
 import { FirefoxDriver } from "./firefox.ts";
+import { allowAll, noFirewall } from "./firewall.ts";
 import { Participant, type Driver } from "./participant.ts";
+import { redirectUdp } from "./network.ts";
+import { Relay } from "./relay.ts";
 import { Server } from "./server.ts";
 import { within } from "./waiting.ts";
 
@@ -38,7 +41,7 @@ after(async () => {
 export class Scene {
   readonly server: Server;
   readonly #people: Participant[] = [];
-  readonly #cables: Cable[] = [];
+  readonly #relays: Relay[] = [];
 
   constructor(server: Server) {
     this.server = server;
@@ -50,12 +53,20 @@ export class Scene {
   }
 
   /** Somebody whose way to the server's signaling can be cut. */
-  async wired(name: string): Promise<{ person: Participant; cable: Cable }> {
+  async wired(name: string): Promise<{ person: Participant; cable: Relay }> {
     chromium ??= launchChromium();
     const driver = await ChromiumDriver.open(await chromium, {});
-    const cable = await Cable.of(driver.page);
-    this.#cables.push(cable);
+    const cable = await cableOf(driver.page, this.server.udpPort);
+    this.#relays.push(cable);
     return { person: this.#enter(name, driver), cable };
+  }
+
+  /** A relay through which all UDP of a person goes from here on. */
+  async relay(person: Participant): Promise<Relay> {
+    const relay = await Relay.before(this.server.udpPort);
+    this.#relays.push(relay);
+    await redirectUdp(person.driver, this.server.udpPort, relay.port);
+    return relay;
   }
 
   async firefox(name: string): Promise<Participant> {
@@ -92,18 +103,26 @@ export class Scene {
       within(`closing ${person.name}`, CLEANUP_MS, person.close()),
     );
     await Promise.allSettled(closing);
-    for (const cable of this.#cables) cable.close();
+    for (const relay of this.#relays) relay.close();
     await this.server.stop();
   }
 }
 
-/** Registers a journey; `serverArgs` go to `darktower up`. */
+export interface JourneyOptions {
+  /** For `darktower up`. */
+  readonly serverArgs?: readonly string[];
+  /** It puts up a firewall: left out, with the reason, where there can be none. */
+  readonly firewall?: boolean;
+}
+
+/** Registers a journey. */
 export function journey(
   title: string,
   run: (scene: Scene) => Promise<void>,
-  serverArgs: readonly string[] = [],
+  { serverArgs = [], firewall = false }: JourneyOptions = {},
 ): void {
-  void test(title, { timeout: JOURNEY_MS }, async () => {
+  const skip = (firewall && noFirewall) || false;
+  void test(title, { timeout: JOURNEY_MS, skip }, async () => {
     const scene = new Scene(await Server.start(serverArgs));
     try {
       await run(scene);
@@ -113,6 +132,7 @@ export function journey(
       console.error(`what was seen is in ${folder}`);
       throw error;
     } finally {
+      if (firewall) await allowAll();
       await scene.close();
     }
   });

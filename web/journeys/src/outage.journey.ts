@@ -2,11 +2,11 @@
 // group as if nothing had been, and who comes late is let in anew.
 import assert from "node:assert/strict";
 import type { EncryptionStats } from "@darktower/session";
-import type { Cable } from "./cable.ts";
 import { stats } from "./diagnostics.ts";
 import { encrypted, holders, noFailures, sameCode } from "./encrypted.ts";
 import { journey, type Scene } from "./journey.ts";
 import type { Participant } from "./participant.ts";
+import type { Relay } from "./relay.ts";
 import { hearsBeeps } from "./sound.ts";
 import { enter, join, leave, openLobby, seeEachOther } from "./steps.ts";
 
@@ -32,16 +32,18 @@ async function place(person: Participant): Promise<EncryptionStats> {
   return encryption;
 }
 
-async function cut(person: Participant, cable: Cable, how?: "pulled" | "deaf"): Promise<void> {
+async function cut(person: Participant, cable: Relay, how?: "pulled" | "deaf"): Promise<void> {
   cable.pull(how);
   await person.until(
     "that it is reconnecting",
     async () => (await stats(person)).phase === "reconnecting",
   );
-  assert.match(await person.text("status"), /reconnecting/i);
+  await person.until("that it is told so", async () =>
+    /reconnecting/i.test(await person.text("status")),
+  );
 }
 
-async function back(person: Participant, cable: Cable): Promise<void> {
+async function back(person: Participant, cable: Relay): Promise<void> {
   cable.plugIn();
   await person.until("being back", async () => (await stats(person)).phase === "joined", BACK_MS);
 }

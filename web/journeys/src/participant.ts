@@ -10,6 +10,8 @@ export interface Driver {
   readonly browser: "Chromium" | "Firefox";
   readonly console: string[];
   goto(url: string): Promise<void>;
+  /** Runs in each page before its own scripts. */
+  onNewDocument<A>(run: (argument: A) => void, argument: A): Promise<void>;
   reload(): Promise<void>;
   url(): string;
   click(selector: string): Promise<void>;

@@ -25,6 +25,8 @@ export class Server {
   readonly webUrl: string;
   readonly apiUrl: string;
   readonly readyMs: number;
+  /** Where browsers dial it by WebTransport. */
+  readonly udpPort: number;
   readonly #program: Program;
   readonly #data: string;
   readonly #bots: Program[] = [];
@@ -34,6 +36,7 @@ export class Server {
     this.#data = data;
     this.webUrl = text(ready, "web_url").replace(/\/$/, "");
     this.apiUrl = text(ready, "api_url");
+    this.udpPort = Number(new URL(text(ready, "webtransport_url")).port);
     this.readyMs = Number(ready["elapsed_ms"]);
   }
 

@@ -1,5 +1,5 @@
 // The bad moments, each brought about by hand: refused and missing devices, wrong
-// links, no server, no WebTransport; and the app turned around, zoomed, on its side.
+// links, no server, no codecs; and the app turned around, zoomed, on its side.
 // Usage: node states.mjs URL FOLDER BINARY [DIST]
 import { bot, bots, browser, open, shoot, url } from "./browser.mjs";
 
@@ -42,7 +42,7 @@ async function inScheme(scheme, [width, height]) {
     ["unreachable", (page) => page.route("**/api/**", (r) => r.abort()), "/m/abcde-fghjk-mnpqr"],
     [
       "unsupported",
-      (page) => page.addInitScript("delete globalThis.WebTransport"),
+      (page) => page.addInitScript("delete globalThis.VideoEncoder"),
       "/m/abcde-fghjk-mnpqr",
     ],
   ]) {

@@ -17,6 +17,7 @@ import {
 } from "@darktower/session";
 import { Emitter } from "./emitter";
 import type { FromWorker, SourceInfo, ToWorker, VideoKind } from "./messages";
+import { recallNetwork, rememberNetwork } from "./network-memory";
 import { Sound } from "./sound";
 import { startVideo } from "./video-capture";
 
@@ -34,7 +35,8 @@ export interface JoinOptions {
 
 /** What the browser lacks for a meeting; empty where all is there. */
 export function missingFeatures(): string[] {
-  const needed = ["WebTransport", "VideoEncoder", "VideoDecoder", "AudioEncoder", "AudioDecoder"];
+  // Without WebTransport there is the WebSocket.
+  const needed = ["VideoEncoder", "VideoDecoder", "AudioEncoder", "AudioDecoder"];
   needed.push("AudioWorkletNode", "OffscreenCanvas");
   return needed.filter((name) => !(name in globalThis));
 }
@@ -96,7 +98,8 @@ export class Meeting extends Emitter<MeetingEvents> {
         this.emit("soundBlocked", blocked);
       },
     );
-    this.#post({ type: "init", access, resumeToken: options.resumeToken });
+    const { resumeToken } = options;
+    this.#post({ type: "init", access, resumeToken, webTransportFailedAt: recallNetwork() });
     globalThis.addEventListener("online", this.#onOnline);
   }
 
@@ -292,6 +295,9 @@ export class Meeting extends Emitter<MeetingEvents> {
         return;
       case "title":
         this.emit("title", message.title);
+        return;
+      case "network":
+        rememberNetwork(message.webTransportFailedAt);
         return;
       case "stats":
         this.#statsWaiting.get(message.id)?.(message.stats);

@@ -28,6 +28,8 @@ export type ToWorker =
       readonly type: "init";
       readonly access: MeetingAccess;
       readonly resumeToken: string | undefined;
+      /** Milliseconds since the Unix epoch, as the `network` message told it. */
+      readonly webTransportFailedAt: number | undefined;
     }
   | { readonly type: "warm" }
   /** The way to the crypto worker. */
@@ -74,4 +76,6 @@ export type FromWorker =
   | { readonly type: "crypto-wanted" }
   | { readonly type: "encryption"; readonly state: EncryptionState }
   | { readonly type: "title"; readonly title: string }
+  /** To be remembered of this network; undefined: WebTransport works here. */
+  | { readonly type: "network"; readonly webTransportFailedAt: number | undefined }
   | { readonly type: "stats"; readonly id: number; readonly stats: MeetingStats };

@@ -9,6 +9,15 @@ describe("a member", () => {
     expect(asked).toEqual([BEHIND_AFTER_MS, BEHIND_AFTER_MS + ASK_AGAIN_MS]);
   });
 
+  it("is not behind while it has no signaling, nor for that when it is back", () => {
+    const behind = new Behind();
+    behind.setAway(true);
+    for (let now = 0; now < 10_000; now += 100) expect(behind.inVain(now)).toBe(false);
+    behind.setAway(false);
+    for (let now = 10_000; now < 12_000; now += 100) expect(behind.inVain(now)).toBe(false);
+    expect(behind.inVain(12_000)).toBe(true);
+  });
+
   it("is not behind while anybody's frames are opened", () => {
     const behind = new Behind();
     for (let now = 0; now < 60_000; now += 100) {

@@ -6,11 +6,18 @@ import {
   type GroupView,
   type ToCrypto,
 } from "@darktower/crypto";
-import { GroupParser, parseDatagram, type FrameHeader } from "@darktower/protocol";
+import {
+  GroupParser,
+  parseDatagram,
+  writeStreamHeader,
+  type FrameHeader,
+  type StreamHeader,
+} from "@darktower/protocol";
 import { streamId, type EncryptionState } from "@darktower/session";
 import { describe, expect, it, vi } from "vitest";
 import { Random, forSeedsAsync } from "../../protocol/test/random";
 import { TurnQueue } from "../src/rules/turn-queue";
+import type { GroupStream } from "../src/worker/carrier/types";
 import { Encryption, type FrameFacts, type OpenFailure } from "../src/worker/encryption";
 import { Outgoing, type MediaPath } from "../src/worker/outgoing";
 
@@ -190,14 +197,21 @@ class Path implements MediaPath {
     this.datagrams.push(datagram);
   }
 
-  openStream(): Promise<WritableStreamDefaultWriter<Uint8Array>> {
+  openGroup(header: StreamHeader): Promise<GroupStream> {
     const stream = { parser: new GroupParser(), open: true };
+    stream.parser.push(writeStreamHeader(header));
     this.streams.push(stream);
-    const writable = new WritableStream<Uint8Array>({
-      write: (chunk) => stream.parser.push(chunk),
-      close: () => void (stream.open = false),
+    return Promise.resolve({
+      write: (frame) => {
+        stream.parser.push(frame);
+        return Promise.resolve();
+      },
+      close: () => {
+        stream.open = false;
+        return Promise.resolve();
+      },
+      abort: () => undefined,
     });
-    return Promise.resolve(writable.getWriter());
   }
 }
 

@@ -10,6 +10,7 @@ export * from "./framing";
 export * from "./group";
 export * from "./headers";
 export * from "./reassemble";
+export * from "./socket";
 export * from "./uuid";
 export * from "./gen/darktower/v1/signaling_pb";
 export * from "./gen/darktower/v1/e2ee_pb";

@@ -7,14 +7,21 @@ import {
   Fragmenter,
   ProtocolError,
   Reassembler,
+  SocketChannel,
+  classify,
+  closeCodeOfSocket,
   joinLabel,
   parseDatagram,
   parseDatagramHeader,
   parseFrameHeader,
+  parseFrameMessage,
   parseStreamHeader,
+  socketCloseCode,
+  splitChannel,
   splitLabel,
   writeDatagramHeader,
   writeFrameHeader,
+  writeOnChannel,
   writeStreamHeader,
   type Extension,
   type Flags,
@@ -195,5 +202,83 @@ describe("fragments", () => {
     expect(frames.map((whole) => [String(whole.header.timestamp), hex(whole.payload)])).toEqual(
       vector.frames.map((frame) => [frame.timestamp_us, frame.payload]),
     );
+  });
+});
+
+interface SocketVectors {
+  messages: {
+    name: string;
+    hex: string;
+    channel: "control" | "stream" | "frame" | "datagram";
+    body?: string;
+    stream_id?: string;
+    encoding?: number;
+    group?: number;
+    payload?: string;
+  }[];
+  invalid: { name: string; hex: string }[];
+  close_codes: { session: number; socket: number }[];
+  foreign_close_codes: { socket: number; session: number | null }[];
+}
+const socket = load("media_socket.json") as SocketVectors;
+
+/** Everything that a message is, read as the carrier reads it. */
+function readSocket(message: Uint8Array): Record<string, unknown> {
+  const { channel, body } = splitChannel(message);
+  switch (channel) {
+    case SocketChannel.control:
+      return { channel: "control", body: hex(classify(body).bytes) };
+    case SocketChannel.datagram:
+      return { channel: "datagram", body: hex(body) };
+    case SocketChannel.group: {
+      const { streamId, encoding, group } = parseStreamHeader(body);
+      return { channel: "stream", stream_id: streamId, encoding, group: group & 0xffff };
+    }
+    case SocketChannel.frame: {
+      const { header, payload } = parseFrameMessage(body);
+      const { encoding, group } = header.extension;
+      return {
+        channel: "frame",
+        stream_id: header.streamId,
+        encoding,
+        group,
+        payload: hex(payload),
+      };
+    }
+  }
+}
+
+describe("media on a WebSocket", () => {
+  it.each(socket.messages)("message: $name", ({ name: _, hex: written, ...meaning }) => {
+    expect(readSocket(bytes(written))).toEqual(meaning);
+    const { channel, body } = splitChannel(bytes(written));
+    expect(hex(writeOnChannel(channel, body))).toBe(written);
+  });
+
+  it.each(socket.invalid)("refused: $name", ({ hex: written }) => {
+    expect(() => readSocket(bytes(written))).toThrow(ProtocolError);
+  });
+
+  it.each([
+    [SocketChannel.control, 1 << 20],
+    [SocketChannel.group, 32],
+    [SocketChannel.frame, 46 + (4 << 20)],
+    [SocketChannel.datagram, 1200],
+  ])("refuses on channel %i more than %i bytes", (channel, bytesMax) => {
+    const body = new Uint8Array(bytesMax);
+    expect(splitChannel(writeOnChannel(channel, body)).body).toHaveLength(bytesMax);
+    const longer = writeOnChannel(channel, new Uint8Array(bytesMax + 1));
+    expect(() => splitChannel(longer)).toThrow(ProtocolError);
+  });
+
+  it("tells how a session ended", () => {
+    for (const { session, socket: code } of socket.close_codes) {
+      expect(socketCloseCode(session)).toBe(code);
+      expect(closeCodeOfSocket(code)).toBe(session);
+    }
+    expect(socketCloseCode(0x1_0000)).toBe(4999);
+    for (const { session, socket: code } of socket.foreign_close_codes) {
+      expect(closeCodeOfSocket(code)).toBe(session ?? undefined);
+    }
   });
 });

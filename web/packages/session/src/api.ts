@@ -7,7 +7,7 @@ import type { HandlerId, MeetingCode, ParticipantId, StreamId } from "./ids";
 export interface Endpoint {
   /** `https://HOST:PORT/…`, for WebTransport. */
   readonly url: string;
-  /** `wss://` or `ws://`; null where there is no such way in. */
+  /** Whole, `wss://` or `ws://`; null where there is no such way in. */
   readonly websocketUrl: string | null;
   /** SHA-256 of each certificate to be met; empty where it is publicly trusted. */
   readonly certificateHashes: readonly Uint8Array[];
@@ -33,6 +33,8 @@ export interface MeetingAccess {
   readonly participantCount: number;
   /** End-to-end: who can't encrypt is refused. */
   readonly encrypted: boolean;
+  /** Of the API, as the page reached it. */
+  readonly origin: string;
   readonly controller: Endpoint;
   readonly handlers: readonly HandlerEndpoint[];
 }
@@ -254,9 +256,23 @@ export interface EncryptionStats {
   readonly openMs: number;
 }
 
+/** What carries a session: QUIC over UDP, or TCP. */
+export type TransportName = "webtransport" | "websocket";
+
+/** Why it is not WebTransport: it does not get through here, or the browser has none. */
+export type TransportReason = "blocked" | "unsupported";
+
+export interface TransportStats {
+  readonly carrier: TransportName;
+  /** Null for WebTransport, and where the server has nothing else. */
+  readonly reason: TransportReason | null;
+}
+
 export interface MeetingStats {
   readonly phase: MeetingState["phase"];
-  readonly transport: "webtransport";
+  /** Null while there is no session; ahead of the join that of the one that is warm. */
+  readonly signalingTransport: TransportStats | null;
+  readonly mediaTransport: TransportStats | null;
   /** Milliseconds; null before the first answer. */
   readonly controllerRttMs: number | null;
   readonly mediaRttMs: number | null;

@@ -2,6 +2,7 @@
 // missing or of another type is an error here and nowhere later.
 import type { Endpoint, HandlerEndpoint, MeetingAccess } from "./api";
 import { handlerId, meetingCode } from "./ids";
+import { webSocketUrl } from "./websocket-url";
 
 /** The API answered with an error, or could not be reached (status 0). */
 export class ApiError extends Error {
@@ -57,7 +58,7 @@ export async function createMeeting(options: CreateOptions = {}): Promise<Meetin
       ? undefined
       : { enable_e2e_encryption: encrypted, sframe_cipher: cipher };
   const body = { display_name: options.displayName, settings };
-  const access = parseAccess(await call("POST", "/meetings", options, { body }));
+  const access = parseAccess(await call("POST", "/meetings", options, { body }), options);
   if (encrypted === true && !access.encrypted) {
     throw new ApiError("BAD_ANSWER", 201, "the server made a meeting without encryption");
   }
@@ -70,7 +71,7 @@ export async function getGuestAccess(
   options: ApiOptions = {},
 ): Promise<MeetingAccess> {
   const path = `/meetings/${encodeURIComponent(code)}/guest-token`;
-  return parseAccess(await call("POST", path, options, { body: {} }));
+  return parseAccess(await call("POST", path, options, { body: {} }), options);
 }
 
 /** A fresh join token with the role of the host. */
@@ -80,7 +81,10 @@ export async function getHostAccess(
   options: ApiOptions = {},
 ): Promise<MeetingAccess> {
   const path = `/meetings/${encodeURIComponent(code)}`;
-  return { ...parseAccess(await call("GET", path, options, { token: hostToken })), hostToken };
+  return {
+    ...parseAccess(await call("GET", path, options, { token: hostToken }), options),
+    hostToken,
+  };
 }
 
 async function call(
@@ -125,12 +129,13 @@ function errorOf(response: Response, answer: unknown): ApiError {
 }
 
 /** @throws {ApiError} `BAD_ANSWER` when something that a join needs is missing */
-export function parseAccess(answer: unknown): MeetingAccess {
+export function parseAccess(answer: unknown, options: ApiOptions = {}): MeetingAccess {
+  const origin = originOf(options);
   const fields = new Fields(answer);
   const controller = fields.record("meeting_controller");
   const handlers = fields.list("media_handlers").map((one): HandlerEndpoint => {
     const handler = new Fields(one);
-    return { ...endpoint(handler), handlerId: handlerId(handler.text("handler_id")) };
+    return { ...endpoint(handler, origin), handlerId: handlerId(handler.text("handler_id")) };
   });
   const hostToken = fields.optionalText("host_token");
   return {
@@ -144,15 +149,27 @@ export function parseAccess(answer: unknown): MeetingAccess {
     maxParticipants: fields.count("max_participants"),
     participantCount: fields.count("participant_count"),
     encrypted: fields.optionalRecord("settings")?.flag("enable_e2e_encryption") ?? false,
-    controller: endpoint(controller),
+    origin,
+    controller: endpoint(controller, origin),
     handlers,
   };
 }
 
-function endpoint(fields: Fields): Endpoint {
+/** Of the API as the page reaches it. */
+function originOf(options: ApiOptions): string {
+  // Outside of a page there is no location, and an address must be whole.
+  const page = (globalThis as { location?: { href: string } }).location?.href;
+  try {
+    return new URL(options.apiUrl ?? "/", page).origin;
+  } catch {
+    return "";
+  }
+}
+
+function endpoint(fields: Fields, origin: string): Endpoint {
   return {
     url: fields.text("url"),
-    websocketUrl: fields.optionalText("websocket_url") ?? null,
+    websocketUrl: webSocketUrl(fields.optionalText("websocket_url") ?? "", origin),
     certificateHashes: fields.list("certificate_hashes").map((hash) => {
       if (typeof hash !== "string") throw bad("certificate_hashes");
       return bytesOfBase64(hash);

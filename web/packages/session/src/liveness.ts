@@ -19,6 +19,7 @@ export class Liveness {
   #nextNumber = 0;
   readonly #unanswered = new Map<number, number>();
   #rtt: number | null = null;
+  #rttMin = Infinity;
 
   constructor(nowMs: number) {
     this.#nextProbe = nowMs;
@@ -28,6 +29,22 @@ export class Liveness {
   /** Milliseconds; null before the first answer. */
   get rttMs(): number | null {
     return this.#rtt;
+  }
+
+  /**
+   * Milliseconds that what is sent now is behind what it would be on an idle way:
+   * above the shortest round trip, by the last answer or the one that is awaited.
+   */
+  delayMs(nowMs: number): number {
+    if (this.#rtt === null) return 0;
+    const [oldest] = this.#unanswered.values();
+    const newest = Math.max(this.#rtt, oldest === undefined ? 0 : nowMs - oldest);
+    return newest - this.#rttMin;
+  }
+
+  /** When anything arrived last. */
+  get heardAt(): number {
+    return this.#heard;
   }
 
   /** What is due; call until it says wait or dead. */
@@ -60,6 +77,10 @@ export class Liveness {
     if (sent === undefined) return;
     this.#unanswered.delete(number);
     this.#rtt = nowMs - sent;
+    this.#rttMin = Math.min(this.#rttMin, this.#rtt);
+    // Answers come in order: what was sent before it is lost.
+    for (const [earlier] of this.#unanswered)
+      if (earlier < number) this.#unanswered.delete(earlier);
     this.heard(nowMs);
   }
 

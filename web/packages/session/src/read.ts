@@ -11,6 +11,7 @@ import type { CarrierName, HandlerEndpoint } from "./api";
 import type { Assignment } from "./assignments";
 import { handlerId, participantId, streamId, type HandlerId, type StreamId } from "./ids";
 import { carrierName, kindOfStream } from "./roster";
+import { webSocketUrl } from "./websocket-url";
 
 /** Taken from one message at most. */
 const HANDLERS_MAX = 8;
@@ -61,20 +62,20 @@ export function readDirective(directive: SendDirective): EncodingOrder[] {
   }));
 }
 
-export function readMediaServers(response: JoinResponse): MediaServer[] {
+export function readMediaServers(response: JoinResponse, origin: string): MediaServer[] {
   const wire = response.mediaServers.slice(0, HANDLERS_MAX);
   if (wire.length === 0 && response.mediaServer !== undefined) wire.push(response.mediaServer);
-  return wire.map(readMediaServer).filter((one) => one !== undefined);
+  return wire.map((one) => readMediaServer(one, origin)).filter((one) => one !== undefined);
 }
 
 /** Undefined when it is no address that a browser may dial. */
-export function readMediaServer(info: MediaServerInfo): MediaServer | undefined {
+export function readMediaServer(info: MediaServerInfo, origin: string): MediaServer | undefined {
   if (!info.mediaHandlerUrl.startsWith("https://")) return undefined;
   return {
     endpoint: {
       handlerId: handlerId(info.handlerId),
       url: info.mediaHandlerUrl,
-      websocketUrl: info.websocketUrl === "" ? null : info.websocketUrl,
+      websocketUrl: webSocketUrl(info.websocketUrl, origin),
       certificateHashes: info.certificateHashes.slice(0, HASHES_MAX),
     },
     token: info.connectionToken,

@@ -8,8 +8,13 @@ import { Backoff } from "./backoff";
 import { CloseCode, verdictOfClose, verdictOfRefusal, type Verdict } from "./ending";
 import { Liveness } from "./liveness";
 
-/** For opening a session, and again for the answer to the join. */
+/** For opening a session. */
 const ATTEMPT_TIMEOUT_MS = 5000;
+/**
+ * For the answer to the join. A session that is open and does not answer is
+ * broken (browsers whose streams stall): another carrier is tried.
+ */
+const ANSWER_TIMEOUT_MS = 3000;
 /** Without a first join for so long it is given up. */
 const FIRST_JOIN_MAX_MS = 12_000;
 /** The server keeps a lost seat for so long. */
@@ -21,7 +26,13 @@ export type SeatEffect =
   | { readonly type: "join"; readonly attempt: number; readonly resume: Uint8Array | undefined }
   | { readonly type: "heartbeat"; readonly attempt: number }
   | { readonly type: "probe"; readonly attempt: number; readonly packet: Uint8Array }
-  | { readonly type: "close"; readonly attempt: number; readonly code: number };
+  | {
+      readonly type: "close";
+      readonly attempt: number;
+      readonly code: number;
+      /** The session did not do what it was opened for, or does not any more. */
+      readonly failed: boolean;
+    };
 
 type State =
   | { readonly name: "idle" }
@@ -119,14 +130,14 @@ export class Seat {
 
   handleOpen(attempt: number, nowMs: number): void {
     if (this.#state.name !== "opening" || this.#state.attempt !== attempt) {
-      this.effects.push({ type: "close", attempt, code: CloseCode.graceful });
+      this.#close(attempt);
       return;
     }
     this.effects.push({ type: "join", attempt, resume: this.#resume });
     this.#state = {
       name: "joining",
       attempt,
-      until: nowMs + ATTEMPT_TIMEOUT_MS,
+      until: nowMs + ANSWER_TIMEOUT_MS,
       resuming: this.#resume !== undefined,
     };
   }
@@ -149,7 +160,7 @@ export class Seat {
   ): void {
     if (this.#state.name !== "joining" || this.#state.attempt !== attempt) return;
     const resuming = this.#state.resuming;
-    this.effects.push({ type: "close", attempt, code: CloseCode.graceful });
+    this.#close(attempt);
     const verdict = verdictOfRefusal(refusal.code, refusal.retryAfterMs);
     if (resuming && !this.#everJoined && verdict.type === "over") {
       // A page that was reloaded too late: its join token is still good.
@@ -182,8 +193,7 @@ export class Seat {
   finish(reason: EndReason): void {
     if (this.#state.name === "ended") return;
     const attempt = this.attempt;
-    if (attempt !== undefined)
-      this.effects.push({ type: "close", attempt, code: CloseCode.graceful });
+    if (attempt !== undefined) this.#close(attempt);
     this.#state = { name: "ended", reason, failure: "failed", message: "" };
   }
 
@@ -193,7 +203,7 @@ export class Seat {
       case "opening":
       case "joining":
         if (nowMs < state.until) return;
-        this.effects.push({ type: "close", attempt: state.attempt, code: CloseCode.graceful });
+        this.#close(state.attempt, true);
         this.#retry("the server does not answer", 0, nowMs);
         return;
       case "waiting":
@@ -210,6 +220,10 @@ export class Seat {
   /** The network came back: don't wait out the backoff. */
   hurry(nowMs: number): void {
     if (this.#state.name === "waiting") this.#connect(nowMs);
+  }
+
+  #close(attempt: number, failed = false): void {
+    this.effects.push({ type: "close", attempt, code: CloseCode.graceful, failed });
   }
 
   #connect(nowMs: number): void {
@@ -231,7 +245,7 @@ export class Seat {
       if (probe.type === "dead") break;
       this.effects.push({ type: "probe", attempt: state.attempt, packet: probe.packet });
     }
-    this.effects.push({ type: "close", attempt: state.attempt, code: CloseCode.graceful });
+    this.#close(state.attempt, true);
     this.#retry("the connection was lost", 0, nowMs);
   }
 

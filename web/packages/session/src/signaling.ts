@@ -13,6 +13,7 @@ import {
   type ClientBody,
   type E2eeEntry,
   type ErrorMessage,
+  type HealthReport,
   type JoinResponse,
   type MeetingInfo,
   type Mls,
@@ -93,7 +94,13 @@ export type SignalingEvent =
 export type SignalingEffect =
   | { readonly type: "connect"; readonly attempt: number }
   | { readonly type: "send"; readonly attempt: number; readonly message: Uint8Array }
-  | { readonly type: "close"; readonly attempt: number; readonly code: number }
+  | {
+      readonly type: "close";
+      readonly attempt: number;
+      readonly code: number;
+      /** Its carrier failed it: another is better tried next. */
+      readonly failed: boolean;
+    }
   | { readonly type: "event"; readonly event: SignalingEvent };
 
 export interface SignalingOptions {
@@ -102,6 +109,8 @@ export interface SignalingOptions {
   /** The API said that the meeting is end-to-end encrypted. */
   readonly encrypted?: boolean;
   readonly resumeToken?: Uint8Array;
+  /** Of the API: paths that the server names are on it. */
+  readonly origin: string;
   readonly random: () => number;
 }
 
@@ -241,6 +250,14 @@ export class Signaling {
     if (this.#layoutHeld) this.#subscribe(attempt);
   }
 
+  /** How the meeting is for this client; nobody answers. */
+  reportHealth(report: HealthReport): void {
+    const attempt = this.#seat.attempt;
+    if (attempt === undefined || !this.#joined) return;
+    const message = writeClientMessage(0n, { case: "healthReport", value: report });
+    this.#effects.push({ type: "send", attempt, message });
+  }
+
   /** Encryption came to nothing: better out than without. */
   giveUpEncryption(reason: "encryption-unsupported" | "not-encrypted"): void {
     this.#request({ case: "leave", value: create(LeaveSchema) });
@@ -326,7 +343,8 @@ export class Signaling {
         this.#event({ type: "keyframe", streamId: streamId(body.value.streamId) });
         return;
       case "mediaToken": {
-        const server = body.value.mediaServer && readMediaServer(body.value.mediaServer);
+        const server =
+          body.value.mediaServer && readMediaServer(body.value.mediaServer, this.#options.origin);
         if (server !== undefined) this.#event({ type: "media-server", server });
         return;
       }
@@ -430,7 +448,7 @@ export class Signaling {
     if (response.e2ee !== undefined) {
       this.#event({ type: "entry", entry: response.e2ee, seated: true });
     }
-    const servers = readMediaServers(response);
+    const servers = readMediaServers(response, this.#options.origin);
     this.#event({ type: "seated", userId: response.userId, servers });
     if (response.sendDirective !== undefined) {
       this.#event({ type: "directive", encodings: readDirective(response.sendDirective) });

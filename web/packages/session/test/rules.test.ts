@@ -68,6 +68,33 @@ describe("liveness", () => {
     expect(live.poll(2540).type).toBe("dead");
   });
 
+  it("tells by how much answers come later than on an idle way", () => {
+    const live = new Liveness(0);
+    const probe = (now: number): Uint8Array => {
+      const sent = live.poll(now);
+      if (sent.type !== "send") throw new Error("a probe was expected");
+      return sent.packet;
+    };
+    const first = probe(0);
+    expect(live.delayMs(500)).toBe(0);
+    live.handleEcho(first, 40);
+    expect(live.delayMs(900)).toBe(0);
+    const second = probe(1000);
+    // The answer that is awaited says as much as the one that came.
+    expect(live.delayMs(1030)).toBe(0);
+    expect(live.delayMs(1440)).toBe(400);
+    live.handleEcho(second, 1500);
+    expect(live.delayMs(1600)).toBe(460);
+    const lost = probe(2000);
+    live.heard(2900);
+    const third = probe(3000);
+    live.handleEcho(third, 3040);
+    // Answers come in order: what was not answered before it never is.
+    expect(live.delayMs(3900)).toBe(0);
+    live.handleEcho(lost, 3950);
+    expect(live.rttMs).toBe(40);
+  });
+
   it("ignores echoes of packets that it never sent", () => {
     const live = new Liveness(0);
     live.handleEcho(Uint8Array.of(3, 0, 0, 0, 9), 5);

@@ -22,12 +22,15 @@ export class Driver {
   readonly events: SignalingEvent[] = [];
   readonly connects: number[] = [];
   readonly closes: number[] = [];
+  /** Closed because they failed. */
+  readonly failures: number[] = [];
   now = 0;
 
   constructor(options: Partial<SignalingOptions> = {}) {
     this.signaling = new Signaling({
       meetingId: "meeting",
       joinToken: "token",
+      origin: "https://meet.example",
       random: () => 0.5,
       ...options,
     });
@@ -107,6 +110,7 @@ export class Driver {
         return;
       case "close":
         this.closes.push(effect.attempt);
+        if (effect.failed) this.failures.push(effect.attempt);
         return;
       case "event":
         this.events.push(effect.event);

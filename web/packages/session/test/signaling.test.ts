@@ -3,6 +3,7 @@ import {
   ActiveSpeakersSchema,
   ErrorCode,
   ErrorMessageSchema,
+  HealthReportSchema,
   LeaveReason,
   MediaStreamSchema,
   ParticipantJoinedSchema,
@@ -123,6 +124,28 @@ describe("joining", () => {
   });
 });
 
+describe("a health report", () => {
+  it("is sent to nobody but a seat's controller, and waits for no answer", () => {
+    const driver = new Driver();
+    const report = create(HealthReportSchema, { signalingRttMs: 7 });
+    driver.signaling.reportHealth(report);
+    driver.signaling.join("Me", 0);
+    driver.pump();
+    driver.open();
+    driver.signaling.reportHealth(report);
+    driver.pump();
+    expect(driver.count("healthReport")).toBe(0);
+    driver.seat();
+    driver.signaling.reportHealth(report);
+    driver.pump();
+    expect(driver.sent.at(-1)).toMatchObject({
+      case: "healthReport",
+      value: { signalingRttMs: 7 },
+    });
+    expect(driver.ids.at(-1)).toBe(0n);
+  });
+});
+
 describe("a lost session", () => {
   it("is noticed 2.5 s after the last sign of life, and the seat taken back", () => {
     const driver = joined();
@@ -138,6 +161,29 @@ describe("a lost session", () => {
     expect(join).toMatchObject({
       value: { joinToken: "", resumeToken: new Uint8Array(32).fill(7) },
     });
+  });
+
+  it("that died or never answered is the carrier's fault; one that was left is not", () => {
+    const driver = joined();
+    driver.echo = false;
+    driver.advance(2600);
+    expect(driver.failures).toEqual([1]);
+    driver.advance(100);
+    driver.open();
+    expect(driver.attempt).toBe(2);
+    // Open, and silent: what browsers do whose streams stall.
+    driver.advance(2999);
+    expect(driver.failures).toEqual([1]);
+    driver.advance(1);
+    expect(driver.failures).toEqual([1, 2]);
+    driver.echo = true;
+    driver.advance(500);
+    driver.open();
+    driver.seat();
+    driver.signaling.leave();
+    driver.pump();
+    expect(driver.closes).toContain(driver.attempt);
+    expect(driver.failures).toEqual([1, 2]);
   });
 
   it("keeps the streams that the server knows and publishes the others again", () => {

@@ -4,7 +4,8 @@ import { asText, sections } from "./statistics";
 
 const stats: MeetingStats = {
   phase: "joined",
-  transport: "webtransport",
+  signalingTransport: { carrier: "websocket", reason: "blocked" },
+  mediaTransport: { carrier: "webtransport", reason: null },
   controllerRttMs: 3.6,
   mediaRttMs: null,
   mediaConnected: true,
@@ -58,6 +59,22 @@ describe("statistics", () => {
     expect(text).toContain("Frames that could not be opened: 3");
     expect(text).toContain("late: 2");
     expect(text).not.toContain("none:");
+  });
+
+  it("say in plain words what carries the meeting, and why", () => {
+    const text = asText(sections(stats, () => "Ana"));
+    expect(text).toContain(
+      "Signaling by: WebSocket (TCP), because UDP does not get through here\n",
+    );
+    expect(text).toContain("Media by: WebTransport (UDP)\n");
+    const other: MeetingStats = {
+      ...stats,
+      signalingTransport: { carrier: "websocket", reason: "unsupported" },
+      mediaTransport: null,
+    };
+    const words = asText(sections(other, () => "Ana"));
+    expect(words).toContain("because this browser has no WebTransport");
+    expect(words).toContain("Media by: –");
   });
 
   it("say nothing of a cipher where there is none", () => {

@@ -5,6 +5,7 @@ import type {
   IncomingVideoStats,
   MeetingStats,
   OutgoingStats,
+  TransportStats,
 } from "@darktower/session";
 import { texts } from "../texts";
 
@@ -33,7 +34,8 @@ export function sections(stats: MeetingStats, nameOf: (id: string) => string): r
       title: t.connection,
       rows: [
         [t.phase, t.phases[stats.phase]],
-        [t.transport, stats.transport],
+        [t.signalingTransport, carrier(stats.signalingTransport)],
+        [t.mediaTransport, carrier(stats.mediaTransport)],
         [t.controllerRtt, ms(stats.controllerRttMs)],
         [t.mediaRtt, ms(stats.mediaRttMs)],
         [t.sound, stats.audioOutput],
@@ -82,6 +84,12 @@ export function sections(stats: MeetingStats, nameOf: (id: string) => string): r
     all.push({ title: t.discarded, rows: discarded.map(([why, n]) => [why, String(n)]) });
   }
   return all;
+}
+
+function carrier(transport: TransportStats | null): string {
+  if (transport === null) return t.unknown;
+  const name = t.carriers[transport.carrier];
+  return transport.reason === null ? name : `${name}, ${t.because[transport.reason]}`;
 }
 
 function sent(out: OutgoingStats): string {

@@ -1,12 +1,12 @@
 // Senders whose path leads back to the sinks of the same worker.
-import { GroupParser, Reassembler, parseDatagram } from "@darktower/protocol";
+import { GroupParser, Reassembler, parseDatagram, writeStreamHeader } from "@darktower/protocol";
 import { streamId, type CarrierName } from "@darktower/session";
 import type { FromCapture, FromPlayout } from "../../src/audio-messages";
 import type { ToWorker } from "../../src/messages";
 import { AudioSender } from "../../src/worker/audio-sender";
 import { AudioSink } from "../../src/worker/audio-sink";
 import { Encryption } from "../../src/worker/encryption";
-import type { GroupSink } from "../../src/worker/handler-link";
+import type { GroupSink } from "../../src/worker/carrier/types";
 import type { MediaPath } from "../../src/worker/outgoing";
 import { VideoSender } from "../../src/worker/video-sender";
 import { VideoSink } from "../../src/worker/video-sink";
@@ -46,10 +46,16 @@ const path: MediaPath = {
     if (stream === "audio") audioSink.datagram(whole);
     else videoSink.datagram(whole, "vp08");
   },
-  openStream: () => {
+  openGroup: async (header) => {
     const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
     void read(readable);
-    return Promise.resolve(writable.getWriter());
+    const writer = writable.getWriter();
+    await writer.write(writeStreamHeader(header));
+    return {
+      write: (frame) => writer.write(frame),
+      close: () => writer.close(),
+      abort: () => void writer.abort(),
+    };
   },
 };
 

@@ -11,6 +11,13 @@ export class Behind {
   /** Of the first frame in vain after the last one that was opened. */
   #since: number | undefined;
   #askedAt = Number.NEGATIVE_INFINITY;
+  #away = false;
+
+  /** Without signaling no step can come; what was missed comes when it is back. */
+  setAway(away: boolean): void {
+    this.#away = away;
+    this.#since = undefined;
+  }
 
   /** A frame was opened: the group is followed. */
   opened(): void {
@@ -19,6 +26,7 @@ export class Behind {
 
   /** A frame's epoch did not begin in time. True: another way in is to be asked for. */
   inVain(nowMs: number): boolean {
+    if (this.#away) return false;
     this.#since ??= nowMs;
     if (nowMs - this.#since < BEHIND_AFTER_MS || nowMs - this.#askedAt < ASK_AGAIN_MS) return false;
     this.#askedAt = nowMs;

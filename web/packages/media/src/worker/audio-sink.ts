@@ -9,10 +9,12 @@ import {
 } from "@darktower/protocol";
 import type { IncomingAudioStats, StreamId } from "@darktower/session";
 import { AUDIO_BLOCK, AUDIO_RATE, type ToPlayout } from "../audio-messages";
+import type { StreamCounts } from "../rules/health";
+import { Jitter } from "../rules/jitter";
 import type { PlayoutStats } from "../rules/playout-buffer";
 import { RateMeter } from "../rules/rate";
 import { SequenceOrder } from "../rules/sequence-order";
-import type { GroupSink } from "./handler-link";
+import type { GroupSink } from "./carrier/types";
 
 /** A packet is waited for so long when later ones are there. */
 const REORDER_MS = 30;
@@ -34,12 +36,15 @@ export class AudioSink {
   readonly #order = new SequenceOrder<Packet>(REORDER_MS);
   readonly #seen = new Deduplicator();
   readonly #received = new RateMeter();
+  readonly #jitter = new Jitter();
   readonly #post: (message: ToPlayout, transfer: Transferable[]) => void;
   readonly #onLive: () => void;
   #decoder: AudioDecoder | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #lost = 0;
   #decodeErrors = 0;
+  #behind = 0;
+  #decoded = 0;
 
   /** `source` is the number by which the audio thread knows it. */
   constructor(
@@ -86,6 +91,7 @@ export class AudioSink {
     if (!this.#seen.isNew(packet.timestamp)) return;
     const now = performance.now();
     this.#received.add(packet.payload.length, now);
+    this.#jitter.add(Number(packet.timestamp) / 1000, now);
     this.#decodeAll(this.#order.push(first, last, packet, now));
     clearTimeout(this.#timer);
     const due = this.#order.due;
@@ -114,6 +120,7 @@ export class AudioSink {
     const decoder = this.#prepared();
     if (decoder.decodeQueueSize > DECODING_MAX) {
       this.#lost += 1;
+      this.#behind += 1;
       return;
     }
     try {
@@ -146,6 +153,7 @@ export class AudioSink {
   }
 
   #out(data: AudioData): void {
+    this.#decoded += 1;
     const samples = new Float32Array(data.numberOfFrames);
     data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
     data.close();
@@ -153,6 +161,18 @@ export class AudioSink {
     if (this.live) return;
     this.live = true;
     this.#onLive();
+  }
+
+  counts(): StreamCounts {
+    return {
+      kind: "audio",
+      received: this.#received.count,
+      lost: this.#lost,
+      decodeErrors: this.#decodeErrors,
+      behind: this.#behind,
+      decoded: this.#decoded,
+      jitterMs: this.#jitter.value,
+    };
   }
 
   stats(participantId: string): IncomingAudioStats {

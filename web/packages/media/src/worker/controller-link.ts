@@ -1,48 +1,84 @@
 // Drives the signaling rules with real sessions and timers. A session that was
 // opened ahead of the join serves the first attempt.
 import { readServerMessage, type Framed } from "@darktower/protocol";
-import { CloseCode, type Endpoint, type Signaling, type SignalingEvent } from "@darktower/session";
-import { ControlStream, closeQuietly, closedWith, dial } from "./transport";
+import {
+  CloseCode,
+  type Endpoint,
+  type Signaling,
+  type SignalingEvent,
+  type TransportName,
+} from "@darktower/session";
+import type { CarrierChoice } from "../rules/carrier-choice";
+import { Dialing, type Won } from "./carrier/dialing";
+import type { Session } from "./carrier/types";
 
-/** The answer to a `closed` that does not come after the stream ended. */
-const CLOSE_GRACE_MS = 300;
 /** A leave has so long to reach the server before the session closes. */
 const LINGER_MS = 150;
 
-interface Session {
-  readonly transport: WebTransport;
-  control: ControlStream | undefined;
+interface Attempt {
+  readonly dialing: Dialing;
+  won: Won | undefined;
+  /** The server gave a seat on it. */
+  works: boolean;
+}
+
+export interface ControllerEvents {
+  event(event: SignalingEvent): void;
+  /** A session works, on this carrier. */
+  works(carrier: TransportName): void;
+  discard(cause: string): void;
 }
 
 export class ControllerLink {
   readonly #signaling: Signaling;
   readonly #endpoint: Endpoint;
-  readonly #onEvent: (event: SignalingEvent) => void;
-  readonly #sessions = new Map<number, Session>();
-  #warm: WebTransport | undefined;
+  readonly #choice: CarrierChoice;
+  readonly #events: ControllerEvents;
+  readonly #attempts = new Map<number, Attempt>();
+  #warm: Dialing | undefined;
+  #warmSession: Session | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #pumping = false;
 
-  constructor(signaling: Signaling, endpoint: Endpoint, onEvent: (event: SignalingEvent) => void) {
+  constructor(
+    signaling: Signaling,
+    endpoint: Endpoint,
+    choice: CarrierChoice,
+    events: ControllerEvents,
+  ) {
     this.#signaling = signaling;
     this.#endpoint = endpoint;
-    this.#onEvent = onEvent;
+    this.#choice = choice;
+    this.#events = events;
+  }
+
+  /** What carries the session that counts, or the one that is warm. */
+  get carrier(): TransportName | undefined {
+    for (const attempt of this.#attempts.values()) {
+      if (attempt.won !== undefined) return attempt.won.session.carrier;
+    }
+    return this.#warmSession?.carrier;
   }
 
   /** Opens a session ahead of the join. */
   warm(): void {
     if (this.#warm !== undefined || this.#signaling.phase.phase !== "idle") return;
-    const warm = dial(this.#endpoint);
+    const warm = this.#dial(true);
     this.#warm = warm;
-    void closedWith(warm).then(() => {
-      if (this.#warm === warm) this.#warm = undefined;
-    });
+    const gone = (): void => {
+      if (this.#warm === warm) this.#cooled();
+    };
+    warm?.won.then(({ session }) => {
+      if (this.#warm === warm) this.#warmSession = session;
+      void session.closed.then(gone);
+    }, gone);
   }
 
   /** Gives up a session that no join came to use. */
   cool(): void {
-    if (this.#warm !== undefined) closeQuietly(this.#warm, CloseCode.graceful);
-    this.#warm = undefined;
+    this.#warm?.cancel();
+    this.#warmSession?.close(CloseCode.graceful);
+    this.#cooled();
   }
 
   /** Carries out what the rules want. Call after every call of theirs. */
@@ -59,13 +95,13 @@ export class ControllerLink {
             this.#connect(effect.attempt);
             break;
           case "send":
-            this.#sessions.get(effect.attempt)?.control?.send(effect.message);
+            this.#attempts.get(effect.attempt)?.won?.session.send(effect.message);
             break;
           case "close":
-            this.#close(effect.attempt, effect.code);
+            this.#close(effect.attempt, effect.code, effect.failed);
             break;
           case "event":
-            this.#onEvent(effect.event);
+            this.#events.event(effect.event);
             break;
         }
       }
@@ -87,42 +123,53 @@ export class ControllerLink {
     );
   }
 
-  #connect(attempt: number): void {
-    const transport = this.#warm ?? dial(this.#endpoint);
+  #cooled(): void {
     this.#warm = undefined;
-    const session: Session = { transport, control: undefined };
-    this.#sessions.set(attempt, session);
-    void closedWith(transport).then(({ code, message }) => {
-      this.#gone(attempt, code, message);
-    });
-    void this.#open(attempt, session);
+    this.#warmSession = undefined;
   }
 
-  async #open(attempt: number, session: Session): Promise<void> {
+  #dial(patient: boolean): Dialing | undefined {
+    const plan = this.#choice.plan(this.#endpoint.websocketUrl !== null, Date.now());
+    return plan && new Dialing(this.#endpoint, "signaling", plan, patient);
+  }
+
+  #connect(attempt: number): void {
+    const dialing = this.#warm ?? this.#dial(false);
+    this.#cooled();
+    if (dialing === undefined) {
+      this.#signaling.handleClosed(attempt, undefined, "no way to the server", performance.now());
+      return;
+    }
+    const made: Attempt = { dialing, won: undefined, works: false };
+    this.#attempts.set(attempt, made);
+    void this.#open(attempt, made);
+    dialing.hurry();
+  }
+
+  async #open(attempt: number, made: Attempt): Promise<void> {
     try {
-      await session.transport.ready;
-      session.control = await ControlStream.open(session.transport);
+      made.won = await made.dialing.won;
+      const { session } = made.won;
+      void session.closed.then(({ code, message }) => {
+        this.#gone(attempt, code, message);
+      });
+      await session.start({
+        control: (framed) => {
+          this.#take(attempt, made, framed);
+        },
+        discard: (cause) => {
+          this.#events.discard(cause);
+        },
+      });
     } catch (error) {
       this.#gone(attempt, undefined, error instanceof Error ? error.message : "cannot connect");
       return;
     }
     this.#signaling.handleOpen(attempt, performance.now());
     this.pump();
-    try {
-      await session.control.read((framed) => {
-        this.#take(attempt, framed);
-      });
-    } catch {
-      // The server broke the protocol: nothing after it can be trusted.
-      closeQuietly(session.transport, CloseCode.protocolError);
-    }
-    // The close code, if there is one, arrives just behind the stream's end.
-    setTimeout(() => {
-      this.#gone(attempt, undefined, "the server ended the session");
-    }, CLOSE_GRACE_MS);
   }
 
-  #take(attempt: number, framed: Framed): void {
+  #take(attempt: number, made: Attempt, framed: Framed): void {
     const now = performance.now();
     if (framed.type === "rtt") {
       this.#signaling.handleEcho(attempt, framed.bytes, now);
@@ -130,24 +177,42 @@ export class ControllerLink {
       const message = readServerMessage(framed.bytes);
       if (message !== undefined) this.#signaling.handleMessage(attempt, message, now);
     }
+    if (!made.works && made.won !== undefined && this.#signaling.phase.phase === "joined") {
+      made.works = true;
+      const { session, beaten } = made.won;
+      this.#choice.handleWorks(session.carrier, beaten, Date.now());
+      this.#events.works(session.carrier);
+    }
     this.pump();
   }
 
   #gone(attempt: number, code: number | undefined, message: string): void {
-    const session = this.#sessions.get(attempt);
-    if (session === undefined) return;
-    this.#sessions.delete(attempt);
-    closeQuietly(session.transport, CloseCode.graceful);
+    const made = this.#attempts.get(attempt);
+    if (made === undefined) return;
+    this.#attempts.delete(attempt);
+    // Closed with a code it was the server's wish, and no fault of the carrier.
+    if (code === undefined) this.#lost(made);
+    this.#end(made, CloseCode.graceful);
     this.#signaling.handleClosed(attempt, code, message, performance.now());
     this.pump();
   }
 
-  #close(attempt: number, code: number): void {
-    const session = this.#sessions.get(attempt);
-    if (session === undefined) return;
-    this.#sessions.delete(attempt);
+  #close(attempt: number, code: number, failed: boolean): void {
+    const made = this.#attempts.get(attempt);
+    if (made === undefined) return;
+    this.#attempts.delete(attempt);
+    if (failed) this.#lost(made);
     setTimeout(() => {
-      closeQuietly(session.transport, code);
+      this.#end(made, code);
     }, LINGER_MS);
+  }
+
+  #lost(made: Attempt): void {
+    if (made.won !== undefined) this.#choice.handleLost(made.won.session.carrier);
+  }
+
+  #end(made: Attempt, code: number): void {
+    made.dialing.cancel();
+    made.won?.session.close(code);
   }
 }

@@ -117,8 +117,15 @@ export class Encryption {
   /** A session of an encrypted meeting began. */
   seated(seat: Omit<Extract<ToCrypto, { type: "seated" }>, "type" | "entry">, entry: E2eeEntry) {
     this.required = true;
+    this.#behind.setAway(false);
     this.tell({ type: "seated", ...seat, entry });
     this.#show();
+  }
+
+  /** Signaling is gone, and will be back. */
+  sessionLost(): void {
+    this.#behind.setAway(true);
+    this.tell({ type: "session-lost" });
   }
 
   close(): void {

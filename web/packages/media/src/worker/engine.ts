@@ -14,17 +14,21 @@ import {
   type SourceKind,
   type StreamId,
   type StreamView,
+  type TransportName,
   Signaling,
   participantId,
   streamId,
 } from "@darktower/session";
 import type { FromWorker, SourceInfo, VideoKind } from "../messages";
 import type { E2eeEntry } from "@darktower/protocol";
+import { CarrierChoice } from "../rules/carrier-choice";
 import { AUDIO_BITRATE, AudioSender } from "./audio-sender";
+import { hasWebTransport } from "./carrier/webtransport";
 import { ControllerLink } from "./controller-link";
 import { askEncoder } from "./encoder-scaling";
 import { Encryption } from "./encryption";
 import { HandlerLink, type HandlerEvents } from "./handler-link";
+import { HealthReporter } from "./health-reporter";
 import { Incoming } from "./incoming";
 import { collectStats, type Timings } from "./stats";
 import { readToken, writeToken } from "./token";
@@ -49,10 +53,13 @@ export class Engine {
   readonly handlers = new Map<HandlerId, HandlerLink>();
   readonly senders = new Map<SourceKind, Sender>();
   readonly discarded = new Map<string, number>();
+  /** What signaling learned about carriers on this network. */
+  readonly choice: CarrierChoice;
   timings: Timings | undefined;
   readonly #access: MeetingAccess;
   readonly #post: (message: FromWorker) => void;
   readonly #controller: ControllerLink;
+  readonly #health: HealthReporter;
   readonly #handlerEvents: HandlerEvents;
   #userId: bigint | undefined;
   #directive: readonly EncodingOrder[] = [];
@@ -71,6 +78,7 @@ export class Engine {
   constructor(
     access: MeetingAccess,
     resumeToken: string | undefined,
+    webTransportFailedAt: number | undefined,
     post: (message: FromWorker) => void,
   ) {
     this.#access = access;
@@ -80,11 +88,29 @@ export class Engine {
       meetingId: access.meetingId,
       joinToken: access.joinToken,
       encrypted: access.encrypted,
+      origin: access.origin,
       random: Math.random,
       ...(resume === undefined ? {} : { resumeToken: resume }),
     });
-    this.#controller = new ControllerLink(this.signaling, access.controller, (event) => {
-      this.#handle(event);
+    this.choice = new CarrierChoice(hasWebTransport(), webTransportFailedAt);
+    if (resume !== undefined) this.choice.handleReturn(Date.now());
+    this.#controller = new ControllerLink(this.signaling, access.controller, this.choice, {
+      event: (event) => {
+        this.#handle(event);
+      },
+      works: (carrier) => {
+        this.#post({ type: "network", webTransportFailedAt: this.choice.failedAt });
+        if (carrier !== "websocket") return;
+        const doubtful = this.choice.isDoubtful("webtransport");
+        for (const link of this.handlers.values()) link.preferWebSocket(doubtful);
+      },
+      discard: (cause) => {
+        this.#discard(cause);
+      },
+    });
+    this.#health = new HealthReporter(this, (report) => {
+      this.signaling.reportHealth(report);
+      this.#controller.pump();
     });
     this.#handlerEvents = this.#makeHandlerEvents();
     this.encryption = new Encryption({
@@ -135,10 +161,7 @@ export class Engine {
     this.#controller.warm();
     if (this.#userId !== undefined) return;
     for (const endpoint of this.#access.handlers.slice(0, WARM_HANDLERS)) {
-      if (this.handlers.has(endpoint.handlerId)) continue;
-      const link = new HandlerLink(endpoint, this.#handlerEvents);
-      this.handlers.set(endpoint.handlerId, link);
-      link.warm();
+      if (!this.handlers.has(endpoint.handlerId)) this.#handler(endpoint).warm();
     }
   }
 
@@ -247,6 +270,11 @@ export class Engine {
     this.#controller.pump();
   }
 
+  /** What carries signaling, or will: a session that is warm. */
+  get carrier(): TransportName | undefined {
+    return this.#controller.carrier;
+  }
+
   stats(): MeetingStats {
     return collectStats(this);
   }
@@ -334,7 +362,7 @@ export class Engine {
       return;
     }
     if (phase.phase === "reconnecting") {
-      if (this.encryption.required) this.encryption.tell({ type: "session-lost" });
+      if (this.encryption.required) this.encryption.sessionLost();
       // The seat counts on a monotonic clock; pages show the time of day.
       const since = performance.timeOrigin + phase.since;
       this.#post({ type: "state", state: { phase: "reconnecting", since } });
@@ -343,6 +371,7 @@ export class Engine {
     this.#post({ type: "state", state: { phase: phase.phase } });
     if (phase.phase === "joined" && !this.#joinedOnce) {
       this.#joinedOnce = true;
+      this.#health.start();
       this.#post({ type: "join-done" });
     }
   }
@@ -420,7 +449,7 @@ export class Engine {
   #handler(endpoint: ConstructorParameters<typeof HandlerLink>[0]): HandlerLink {
     let link = this.handlers.get(endpoint.handlerId);
     if (link === undefined) {
-      link = new HandlerLink(endpoint, this.#handlerEvents);
+      link = new HandlerLink(endpoint, this.choice.forAnother(), this.#handlerEvents);
       this.handlers.set(endpoint.handlerId, link);
     }
     return link;
@@ -480,6 +509,7 @@ export class Engine {
   }
 
   #close(): void {
+    this.#health.stop();
     for (const sender of this.senders.values()) sender.close();
     for (const link of this.handlers.values()) link.close();
     this.#controller.cool();

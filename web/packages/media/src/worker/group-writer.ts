@@ -1,20 +1,18 @@
-// Writes one group on one stream, frame by frame, as the path takes them.
+// Writes one group, frame by frame, as the path takes them.
+import type { StreamHeader } from "@darktower/protocol";
 import { GroupQueue } from "../rules/group-queue";
+import type { GroupStream } from "./carrier/types";
 import type { MediaPath } from "./outgoing";
-
-/** RESET_STREAM codes of WIRE section 2. */
-const RESET_GRACEFUL = 0;
 
 export class GroupWriter {
   readonly #queue = new GroupQueue<Uint8Array>();
   #wake: (() => void) | undefined;
   #finishing = false;
   #broken = false;
-  #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
+  #stream: GroupStream | undefined;
 
-  constructor(link: MediaPath, sendOrder: number, header: Uint8Array) {
-    this.#queue.push(header, performance.now());
-    void this.#run(link, sendOrder);
+  constructor(link: MediaPath, sendOrder: number, header: StreamHeader) {
+    void this.#run(link, sendOrder, header);
   }
 
   /** False: the group is late or its stream broke; give it up. */
@@ -34,24 +32,24 @@ export class GroupWriter {
   abort(): void {
     this.#broken = true;
     this.#wake?.();
-    this.#writer?.abort(resetReason()).catch(() => undefined);
+    this.#stream?.abort();
   }
 
-  async #run(link: MediaPath, sendOrder: number): Promise<void> {
+  async #run(link: MediaPath, sendOrder: number, header: StreamHeader): Promise<void> {
     try {
-      this.#writer = await link.openStream(sendOrder);
-      this.#writer.closed.catch(() => undefined);
+      const stream = await link.openGroup(header, sendOrder);
+      this.#stream = stream;
       for (;;) {
-        if (this.#broken) {
-          await this.#writer.abort(resetReason());
+        if (this.#isBroken()) {
+          stream.abort();
           return;
         }
         const frame = this.#queue.take();
         if (frame !== undefined) {
-          await this.#writer.write(frame);
+          await stream.write(frame);
           this.#queue.written();
         } else if (this.#finishing) {
-          await this.#writer.close();
+          await stream.close();
           return;
         } else {
           await new Promise<void>((resolve) => (this.#wake = resolve));
@@ -61,10 +59,9 @@ export class GroupWriter {
       this.#broken = true;
     }
   }
-}
 
-function resetReason(): unknown {
-  return typeof WebTransportError === "undefined"
-    ? undefined
-    : new WebTransportError("late", { source: "stream", streamErrorCode: RESET_GRACEFUL });
+  /** It may have become so while something was awaited. */
+  #isBroken(): boolean {
+    return this.#broken;
+  }
 }

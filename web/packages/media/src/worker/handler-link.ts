@@ -6,14 +6,12 @@ import { create } from "@bufbuild/protobuf";
 import {
   DATAGRAM_BYTES_SAFE,
   DATAGRAM_TAG,
-  GroupParser,
   MediaHelloSchema,
   ProtocolError,
   RequestKeyframeSchema,
   parseDatagram,
   readMediaServerMessage,
   writeMediaClientMessage,
-  type FrameHeader,
   type Framed,
   type ParsedDatagram,
   type StreamHeader,
@@ -25,21 +23,19 @@ import {
   type HandlerEndpoint,
   type HandlerId,
   type MediaServer,
+  type TransportName,
 } from "@darktower/session";
+import type { CarrierChoice } from "../rules/carrier-choice";
+import { Dialing } from "./carrier/dialing";
+import type { GroupSink, GroupStream, Session } from "./carrier/types";
 import type { MediaPath } from "./outgoing";
-import { ControlStream, closeQuietly, closedWith, dial } from "./transport";
 
 const OPEN_TIMEOUT_MS = 5000;
-/** Streams read at once at most; further ones are refused. */
-const STREAMS_MAX = 128;
-const DATAGRAMS_QUEUED_MAX = 256;
-
-/** Where the frames of one incoming stream go. */
-export interface GroupSink {
-  /** A promise: there is no room for another before it resolves. */
-  frame(header: FrameHeader, payload: Uint8Array): Promise<void> | void;
-  end(): void;
-}
+/** An open session that does not answer for so long is broken. */
+const HELLO_TIMEOUT_MS = 3000;
+/** Probes are a second apart: one that heard nothing for longer lost an answer. */
+const DOUBTFUL_MS = 1200;
+const DATAGRAM_BYTES_MIN = 256;
 
 export interface HandlerEvents {
   /** Media can be sent and received. */
@@ -54,10 +50,10 @@ export interface HandlerEvents {
   discard(cause: string): void;
 }
 
-interface Session {
-  readonly transport: WebTransport;
-  control: ControlStream | undefined;
-  datagrams: WritableStreamDefaultWriter<Uint8Array> | undefined;
+interface Attempt {
+  readonly dialing: Dialing;
+  session: Session | undefined;
+  beaten: readonly TransportName[];
   liveness: Liveness | undefined;
   /** A token was spent on it. */
   started: boolean;
@@ -68,230 +64,218 @@ export class HandlerLink implements MediaPath {
   readonly id: HandlerId;
   /** Bytes of a whole datagram that may be sent. */
   datagramBytes = DATAGRAM_BYTES_SAFE;
+  readonly choice: CarrierChoice;
   readonly #events: HandlerEvents;
   readonly #backoff = new Backoff(Math.random);
   #endpoint: HandlerEndpoint;
-  #session: Session | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #streams = 0;
+  #attempt: Attempt | undefined;
+  #beatTimer: ReturnType<typeof setTimeout> | undefined;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
-  constructor(endpoint: HandlerEndpoint, events: HandlerEvents) {
+  constructor(endpoint: HandlerEndpoint, choice: CarrierChoice, events: HandlerEvents) {
     this.id = endpoint.handlerId;
+    this.choice = choice;
     this.#endpoint = endpoint;
     this.#events = events;
   }
 
   get ready(): boolean {
-    return this.#session?.welcomed === true;
+    return this.#attempt?.welcomed === true;
   }
 
   get rttMs(): number | null {
-    return this.#session?.liveness?.rttMs ?? null;
+    return this.#attempt?.liveness?.rttMs ?? null;
+  }
+
+  /** What carries the session; undefined while there is none. */
+  get carrier(): TransportName | undefined {
+    return this.#attempt?.session?.carrier;
   }
 
   /** Opens the session ahead of the token. */
   warm(): void {
-    if (this.#session === undefined && !this.#closed) this.#dial();
+    if (this.#attempt === undefined && !this.#closed) this.#dial(true);
   }
 
   /** Begins media with a token, on the warm session if there is one. */
   start(server: MediaServer): void {
-    if (this.#closed || this.#session?.started === true) return;
+    if (this.#closed) return;
+    if (this.#attempt?.started === true) {
+      if (!this.#isDoubtful(this.#attempt)) return;
+      // Signaling just came back by another way, and here nothing comes in either.
+      this.#drop(this.#attempt);
+    }
     this.#endpoint = server.endpoint;
-    const session = this.#session ?? this.#dial();
-    session.started = true;
-    void this.#hello(session, server.token);
+    const attempt = this.#attempt ?? this.#dial(false);
+    if (attempt === undefined) return;
+    attempt.started = true;
+    attempt.dialing.hurry();
+    void this.#hello(attempt, server.token);
+  }
+
+  /**
+   * Signaling learned that the WebSocket is what works on this network; `doubtful`:
+   * though WebTransport may open.
+   */
+  preferWebSocket(doubtful: boolean): void {
+    const attempt = this.#attempt;
+    if (attempt?.welcomed === true) return;
+    this.choice.handleHint();
+    if (doubtful && attempt?.started === false && attempt.session?.carrier === "webtransport") {
+      this.#end(attempt);
+      this.warm();
+    } else {
+      attempt?.dialing.prefer("websocket");
+    }
   }
 
   /** No token was to be had: asks again, a little later. */
   handleNoToken(): void {
-    if (this.#session?.started !== true) this.#retry();
+    if (this.#attempt?.started !== true) this.#retry();
   }
 
   close(): void {
     this.#closed = true;
-    clearTimeout(this.#timer);
-    if (this.#session !== undefined) closeQuietly(this.#session.transport, CloseCode.graceful);
-    this.#session = undefined;
+    clearTimeout(this.#retryTimer);
+    if (this.#attempt !== undefined) this.#end(this.#attempt);
   }
 
   requestKeyframe(streamId: string, encoding: number): void {
     const value = create(RequestKeyframeSchema, { streamId, encoding });
-    this.#session?.control?.send(writeMediaClientMessage(0n, { case: "requestKeyframe", value }));
+    const message = writeMediaClientMessage(0n, { case: "requestKeyframe", value });
+    if (this.ready) this.#attempt?.session?.send(message);
   }
 
   sendDatagram(datagram: Uint8Array): void {
-    this.#session?.datagrams?.write(datagram).catch(() => undefined);
+    this.#attempt?.session?.sendDatagram(datagram);
   }
 
-  /** A stream for a group; higher `sendOrder` goes first where the browser can. */
-  async openStream(sendOrder: number): Promise<WritableStreamDefaultWriter<Uint8Array>> {
-    const transport = this.#session?.transport;
-    if (transport === undefined) throw new Error("the media session is gone");
-    const stream = await transport.createUnidirectionalStream({ sendOrder });
-    return (stream as WritableStream<Uint8Array>).getWriter();
+  async openGroup(header: StreamHeader, sendOrder: number): Promise<GroupStream> {
+    const session = this.#attempt?.session;
+    if (session === undefined) throw new Error("the media session is gone");
+    return session.openGroup(header, sendOrder);
   }
 
-  #dial(): Session {
-    const transport = dial(this.#endpoint);
-    const session: Session = {
-      transport,
-      control: undefined,
-      datagrams: undefined,
+  #dial(patient: boolean): Attempt | undefined {
+    const plan = this.choice.plan(this.#endpoint.websocketUrl !== null, Date.now());
+    if (plan === undefined) {
+      this.#events.discard("no way to a media handler");
+      return undefined;
+    }
+    const attempt: Attempt = {
+      dialing: new Dialing(this.#endpoint, "media", plan, patient),
+      session: undefined,
+      beaten: [],
       liveness: undefined,
       started: false,
       welcomed: false,
     };
-    this.#session = session;
-    void closedWith(transport).then(() => {
-      this.#gone(session);
-    });
-    return session;
+    this.#attempt = attempt;
+    attempt.dialing.won.then(
+      ({ session, beaten }) => {
+        attempt.session = session;
+        attempt.beaten = beaten;
+        void session.closed.then(({ code }) => {
+          // Closed with a code it was the server's wish, and no fault of the carrier.
+          this.#gone(attempt, code === undefined);
+        });
+      },
+      () => {
+        this.#gone(attempt, false);
+      },
+    );
+    return attempt;
   }
 
-  async #hello(session: Session, token: string): Promise<void> {
-    const timeout = setTimeout(() => {
-      this.#gone(session);
-    }, OPEN_TIMEOUT_MS);
+  async #hello(attempt: Attempt, token: string): Promise<void> {
+    const giveUp = (): void => {
+      if (!attempt.welcomed) this.#gone(attempt, true);
+    };
+    let timeout = setTimeout(giveUp, OPEN_TIMEOUT_MS);
     try {
-      await session.transport.ready;
-      const control = await ControlStream.open(session.transport);
-      session.control = control;
-      const value = create(MediaHelloSchema, { connectionToken: token });
-      control.send(writeMediaClientMessage(1n, { case: "hello", value }));
-      session.datagrams = datagramWriter(session.transport);
-      void this.#readStreams(session);
-      void this.#readDatagrams(session);
-      await control.read((framed) => {
-        if (this.#take(session, framed)) clearTimeout(timeout);
+      const { session } = await attempt.dialing.won;
+      clearTimeout(timeout);
+      timeout = setTimeout(giveUp, HELLO_TIMEOUT_MS);
+      await session.start({
+        control: (framed) => {
+          this.#take(attempt, session, framed);
+          if (attempt.welcomed) clearTimeout(timeout);
+        },
+        discard: (cause) => {
+          this.#events.discard(cause);
+        },
+        media: {
+          datagram: (bytes) => {
+            this.#datagram(bytes);
+          },
+          group: (header) => this.#events.group(header),
+        },
       });
-    } catch (error) {
-      if (error instanceof ProtocolError) this.#events.discard("media control message");
+      const value = create(MediaHelloSchema, { connectionToken: token });
+      session.send(writeMediaClientMessage(1n, { case: "hello", value }));
+    } catch {
+      clearTimeout(timeout);
+      this.#gone(attempt, false);
     }
-    clearTimeout(timeout);
-    this.#gone(session);
   }
 
-  /** True once the handler let this session in. */
-  #take(session: Session, framed: Framed): boolean {
+  #take(attempt: Attempt, session: Session, framed: Framed): void {
+    if (this.#attempt !== attempt) return;
     const now = performance.now();
     if (framed.type === "rtt") {
-      session.liveness?.handleEcho(framed.bytes, now);
-      return session.welcomed;
+      attempt.liveness?.handleEcho(framed.bytes, now);
+      session.setDelay(attempt.liveness?.delayMs(now) ?? 0);
+      return;
     }
-    session.liveness?.heard(now);
+    attempt.liveness?.heard(now);
     const message = readMediaServerMessage(framed.bytes);
-    if (message === undefined) return session.welcomed;
+    if (message === undefined) return;
     const { body } = message;
     switch (body.case) {
       case "welcome":
-        session.welcomed = true;
-        session.liveness = new Liveness(now);
+        if (attempt.welcomed) return;
+        attempt.welcomed = true;
+        attempt.liveness = new Liveness(now);
         this.#backoff.reset();
-        this.datagramBytes = datagramLimit(session.transport, body.value.maxDatagramBytes);
-        this.#beat(session);
+        this.choice.handleWorks(session.carrier, attempt.beaten, Date.now());
+        this.datagramBytes = datagramLimit(session, body.value.maxDatagramBytes);
+        this.#beat(attempt, session);
         this.#events.ready(this);
-        break;
+        return;
       case "requestKeyframe":
         this.#events.keyframe(body.value.streamId);
-        break;
+        return;
       case "error":
         this.#events.discard("media error message");
-        break;
     }
-    return session.welcomed;
   }
 
-  #beat(session: Session): void {
-    const { liveness, control } = session;
-    if (liveness === undefined || this.#session !== session) return;
+  #beat(attempt: Attempt, session: Session): void {
+    const { liveness } = attempt;
+    if (liveness === undefined || this.#attempt !== attempt) return;
     for (;;) {
-      const probe = liveness.poll(performance.now());
+      const now = performance.now();
+      const probe = liveness.poll(now);
       if (probe.type === "dead") {
-        this.#gone(session);
+        this.#gone(attempt, true);
         return;
       }
+      session.setDelay(liveness.delayMs(now));
       if (probe.type === "wait") break;
-      control?.send(probe.packet);
+      session.send(probe.packet);
     }
-    const wait = Math.max(0, liveness.due - performance.now());
-    this.#timer = setTimeout(() => {
-      this.#beat(session);
-    }, wait);
-  }
-
-  async #readStreams(session: Session): Promise<void> {
-    const streams = session.transport.incomingUnidirectionalStreams as ReadableStream<
-      ReadableStream<Uint8Array>
-    >;
-    const reader = streams.getReader();
-    try {
-      for (;;) {
-        const { done, value: stream } = await reader.read();
-        if (done) return;
-        if (this.#streams >= STREAMS_MAX) {
-          this.#events.discard("too many streams");
-          stream.cancel().catch(() => undefined);
-        } else {
-          void this.#readGroup(stream);
-        }
-      }
-    } catch {
-      // The session is gone; `closed` tells.
-    }
-  }
-
-  async #readGroup(stream: ReadableStream<Uint8Array>): Promise<void> {
-    this.#streams += 1;
-    const parser = new GroupParser();
-    const reader = stream.getReader();
-    let sink: GroupSink | undefined;
-    try {
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done) break;
-        parser.push(value);
-        for (let item = parser.next(); item !== undefined; item = parser.next()) {
-          if (item.type === "frame") {
-            await sink?.frame(item.header, item.payload);
-            continue;
-          }
-          sink = this.#events.group(item.header);
-          if (sink === undefined) {
-            this.#events.discard("stream nobody asked for");
-            await reader.cancel();
-            return;
-          }
-        }
-      }
-    } catch (error) {
-      if (error instanceof ProtocolError) {
-        this.#events.discard("malformed stream");
-        reader.cancel().catch(() => undefined);
-      }
-    } finally {
-      this.#streams -= 1;
-      sink?.end();
-    }
-  }
-
-  async #readDatagrams(session: Session): Promise<void> {
-    session.transport.datagrams.incomingHighWaterMark = DATAGRAMS_QUEUED_MAX;
-    const readable = session.transport.datagrams.readable as ReadableStream<Uint8Array>;
-    const reader = readable.getReader();
-    try {
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done) return;
-        if (value[0] === DATAGRAM_TAG) this.#datagram(value);
-      }
-    } catch {
-      // The session is gone; `closed` tells.
-    }
+    clearTimeout(this.#beatTimer);
+    this.#beatTimer = setTimeout(
+      () => {
+        this.#beat(attempt, session);
+      },
+      Math.max(0, liveness.due - performance.now()),
+    );
   }
 
   #datagram(bytes: Uint8Array): void {
+    if (bytes[0] !== DATAGRAM_TAG) return;
     try {
       this.#events.datagram(parseDatagram(bytes));
     } catch (error) {
@@ -300,37 +284,46 @@ export class HandlerLink implements MediaPath {
     }
   }
 
-  #gone(session: Session): void {
-    if (this.#session !== session) return;
-    this.#session = undefined;
-    clearTimeout(this.#timer);
-    closeQuietly(session.transport, CloseCode.graceful);
+  #isDoubtful(attempt: Attempt): boolean {
+    const { liveness } = attempt;
+    return liveness !== undefined && performance.now() - liveness.heardAt > DOUBTFUL_MS;
+  }
+
+  /** `failed`: its carrier failed it, and another is better tried next. */
+  #gone(attempt: Attempt, failed: boolean): void {
+    if (this.#attempt !== attempt) return;
+    if (failed) this.#drop(attempt);
+    else this.#end(attempt);
     // A warm session that went away is opened again when it is needed.
-    if (this.#closed || !session.started) return;
-    if (session.welcomed) this.#events.lost(this);
+    if (this.#closed || !attempt.started) return;
+    if (attempt.welcomed) this.#events.lost(this);
     this.#retry();
   }
 
+  #drop(attempt: Attempt): void {
+    if (attempt.session !== undefined) this.choice.handleLost(attempt.session.carrier);
+    this.#end(attempt);
+  }
+
+  #end(attempt: Attempt): void {
+    if (this.#attempt === attempt) this.#attempt = undefined;
+    clearTimeout(this.#beatTimer);
+    attempt.dialing.cancel();
+    attempt.session?.close(CloseCode.graceful);
+  }
+
   #retry(): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      if (!this.#closed && this.#session === undefined) this.#events.needToken(this.id);
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = setTimeout(() => {
+      if (this.#closed || this.#attempt?.started === true) return;
+      // Dialled while the token is on its way.
+      this.warm();
+      this.#events.needToken(this.id);
     }, this.#backoff.next());
   }
 }
 
-function datagramLimit(transport: WebTransport, handlerBytes: number): number {
-  // A browser that names no limit yet, or a small one at first, gets what is safe.
-  const own = transport.datagrams.maxDatagramSize;
-  const known = Math.min(own > 0 ? own : DATAGRAM_BYTES_SAFE, handlerBytes || DATAGRAM_BYTES_SAFE);
-  return Math.max(256, known);
-}
-
-function datagramWriter(transport: WebTransport): WritableStreamDefaultWriter<Uint8Array> {
-  // Stale sound is of no use: what waits longer than this is dropped.
-  transport.datagrams.outgoingMaxAge = 200;
-  const writable = transport.datagrams.writable as WritableStream<Uint8Array>;
-  const writer = writable.getWriter();
-  writer.closed.catch(() => undefined);
-  return writer;
+function datagramLimit(session: Session, handlerBytes: number): number {
+  const known = Math.min(session.datagramBytesMax, handlerBytes || DATAGRAM_BYTES_SAFE);
+  return Math.max(DATAGRAM_BYTES_MIN, known);
 }

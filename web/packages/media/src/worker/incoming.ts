@@ -20,7 +20,7 @@ import type { FromPlayout, ToPlayout } from "../audio-messages";
 import { TurnQueue } from "../rules/turn-queue";
 import { AudioSink } from "./audio-sink";
 import type { Encryption, FrameFacts, OpenFailure } from "./encryption";
-import type { GroupSink } from "./handler-link";
+import type { GroupSink } from "./carrier/types";
 import { VideoSink, type VideoStep } from "./video-sink";
 
 /** Streams received at once at most. */

@@ -13,7 +13,7 @@ function post(message: FromWorker): void {
 self.onmessage = (event: MessageEvent<ToWorker>) => {
   const message = event.data;
   if (message.type === "init") {
-    engine = new Engine(message.access, message.resumeToken, post);
+    engine = new Engine(message.access, message.resumeToken, message.webTransportFailedAt, post);
   } else if (engine !== undefined) {
     handle(engine, message);
   }

@@ -5,13 +5,14 @@ import {
   FRAME_HEADER_BYTES,
   Fragmenter,
   writeFrameHeader,
-  writeStreamHeader,
   type FourCc,
   type FrameType,
   type MediaKind,
+  type StreamHeader,
 } from "@darktower/protocol";
 import type { CarrierName, StreamId } from "@darktower/session";
 import { RateMeter } from "../rules/rate";
+import type { GroupStream } from "./carrier/types";
 import type { Encryption } from "./encryption";
 import { GroupWriter } from "./group-writer";
 
@@ -21,8 +22,8 @@ export interface MediaPath {
   /** Bytes of a whole datagram that may be sent. */
   readonly datagramBytes: number;
   sendDatagram(datagram: Uint8Array): void;
-  /** A stream for a group; higher `sendOrder` goes first where the browser can. */
-  openStream(sendOrder: number): Promise<WritableStreamDefaultWriter<Uint8Array>>;
+  /** Begins a group; higher `sendOrder` goes first where the carrier can. */
+  openGroup(header: StreamHeader, sendOrder: number): Promise<GroupStream>;
 }
 
 export interface EncodedFrame {
@@ -205,8 +206,8 @@ export class Outgoing {
     return this.#stream.kind === "audio" ? AUDIO_ORDER : this.#group;
   }
 
-  #streamHeader(): Uint8Array {
+  #streamHeader(): StreamHeader {
     const { kind, streamId, codec, screen } = this.#stream;
-    return writeStreamHeader({ kind, streamId, codec, screen, encoding: 0, group: this.#group });
+    return { kind, streamId, codec, screen, encoding: 0, group: this.#group };
   }
 }

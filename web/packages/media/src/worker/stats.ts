@@ -4,7 +4,10 @@ import type {
   IncomingVideoStats,
   MeetingStats,
   OutgoingStats,
+  TransportName,
+  TransportStats,
 } from "@darktower/session";
+import type { CarrierChoice } from "../rules/carrier-choice";
 import type { Engine } from "./engine";
 import { VideoSender } from "./video-sender";
 
@@ -22,13 +25,16 @@ export interface Timings {
 
 export function collectStats(engine: Engine): MeetingStats {
   const links = [...engine.handlers.values()];
+  const media = links.find((link) => link.ready);
+  const shown = media ?? links.find((link) => link.carrier !== undefined);
   const { timings } = engine;
   return {
     phase: engine.signaling.phase.phase,
-    transport: "webtransport",
+    signalingTransport: transport(engine.carrier, engine.choice),
+    mediaTransport: transport(shown?.carrier, shown?.choice),
     controllerRttMs: engine.signaling.rttMs,
-    mediaRttMs: links.find((link) => link.ready)?.rttMs ?? null,
-    mediaConnected: links.some((link) => link.ready),
+    mediaRttMs: media?.rttMs ?? null,
+    mediaConnected: media !== undefined,
     outgoing: outgoing(engine),
     ...incoming(engine),
     encryption: engine.encryption.stats(),
@@ -48,6 +54,13 @@ export function collectStats(engine: Engine): MeetingStats {
             firstAudioMs: timings.firstAudioMs ?? null,
           },
   };
+}
+
+function transport(
+  carrier: TransportName | undefined,
+  choice: CarrierChoice | undefined,
+): TransportStats | null {
+  return carrier === undefined ? null : { carrier, reason: choice?.reason(carrier) ?? null };
 }
 
 function outgoing(engine: Engine): OutgoingStats[] {

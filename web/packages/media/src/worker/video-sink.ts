@@ -12,10 +12,11 @@ import {
 import type { CarrierName, IncomingVideoStats, StreamId } from "@darktower/session";
 import { epochMicros } from "../rules/clock";
 import { GroupOrder } from "../rules/group-order";
+import type { StreamCounts } from "../rules/health";
 import { Pacer } from "../rules/pacer";
 import { RateMeter } from "../rules/rate";
 import { SequenceOrder } from "../rules/sequence-order";
-import type { GroupSink } from "./handler-link";
+import type { GroupSink } from "./carrier/types";
 import { takeVideoDecoder, type VideoOutput } from "./video-decoders";
 
 /** Frames in the decoder at most; then it is too slow, and begins anew. */
@@ -75,6 +76,8 @@ export class VideoSink implements VideoOutput {
   #drawn = 0;
   #lost = 0;
   #decodeErrors = 0;
+  #behind = 0;
+  #decoded = 0;
   #keyframeRequests = 0;
   #latencySum = 0;
 
@@ -179,6 +182,7 @@ export class VideoSink implements VideoOutput {
     }
     const decoder = this.#decoderFor(frame.codec);
     if (decoder === undefined || decoder.decodeQueueSize > DECODING_MAX) {
+      if (decoder !== undefined) this.#behind += 1;
       this.#base.reset();
       this.#askForKey(frame.extension.encoding);
       return;
@@ -235,6 +239,7 @@ export class VideoSink implements VideoOutput {
   }
 
   picture(frame: VideoFrame): void {
+    this.#decoded += 1;
     if (!this.live) this.#events.reached("decoded");
     const capturedMs = frame.timestamp / 1000 - performance.timeOrigin;
     const now = performance.now();
@@ -297,6 +302,18 @@ export class VideoSink implements VideoOutput {
     this.width = frame.displayWidth;
     this.height = frame.displayHeight;
     this.#events.changed();
+  }
+
+  counts(): StreamCounts {
+    return {
+      kind: "video",
+      received: this.#received.count,
+      lost: this.#lost,
+      decodeErrors: this.#decodeErrors,
+      behind: this.#behind,
+      decoded: this.#decoded,
+      jitterMs: null,
+    };
   }
 
   stats(participantId: string, kind: "camera" | "screen"): IncomingVideoStats {
