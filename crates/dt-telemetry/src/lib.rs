@@ -22,6 +22,11 @@ const SECONDS_BUCKETS: [f64; 14] = [
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
+/// The same for names that end in `_ratio`: shares of something, small ones mostly.
+const RATIO_BUCKETS: [f64; 11] = [
+    0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
+];
+
 /// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -85,6 +90,9 @@ impl Metrics {
     pub fn install() -> Result<Self, TelemetryError> {
         PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Suffix("_ratio".to_owned()), &RATIO_BUCKETS)
+            })
             .and_then(PrometheusBuilder::install_recorder)
             .map(Self)
             .map_err(TelemetryError::Metrics)
@@ -117,10 +125,16 @@ mod tests {
         let metrics = Metrics::install().unwrap();
         metrics::counter!("frames_total").increment(3);
         metrics::histogram!("join_seconds").record(0.003);
+        metrics::histogram!("lost_ratio").record(0.004);
         let text = metrics.render();
         assert!(text.contains("frames_total 3"), "{text}");
         assert!(
             text.contains("join_seconds_bucket{le=\"0.005\"} 1"),
+            "{text}"
+        );
+        assert!(
+            text.contains("lost_ratio_bucket{le=\"0.002\"} 0")
+                && text.contains("lost_ratio_bucket{le=\"0.005\"} 1"),
             "{text}"
         );
         assert!(matches!(

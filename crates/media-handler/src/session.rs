@@ -66,6 +66,7 @@ struct Refusal {
 
 /// Runs a session to its end.
 pub(crate) async fn serve<S: Session>(inner: Arc<Inner>, session: S) {
+    let _open = Open::over(session.info().carrier);
     let Some((mut send, recv)) = wait_for_control(&inner, &session).await else {
         return;
     };
@@ -100,6 +101,23 @@ pub(crate) async fn serve<S: Session>(inner: Arc<Inner>, session: S) {
     let end = run(&inner, &session, send, reader, admitted).await;
     // After a close by the peer or by the meeting this changes nothing.
     session.close(end.code.code(), end.reason);
+}
+
+/// One of the sessions that are open, by what carries them.
+struct Open(metrics::Gauge);
+
+impl Open {
+    fn over(carrier: dt_transport::Carrier) -> Self {
+        let open = metrics::gauge!("dt_sessions", "role" => "media", "carrier" => carrier.name());
+        open.increment(1.0);
+        Self(open)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
 }
 
 /// One of the sessions that a handler has room for.

@@ -89,6 +89,7 @@ impl MeetingController {
             state,
             verifier,
         } = dependencies;
+        session::health::describe();
         let inner = Arc::new(Inner {
             links: Links::new(config.controller_id, handlers),
             registry,

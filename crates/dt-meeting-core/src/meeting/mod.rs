@@ -136,7 +136,8 @@ impl Meeting {
             return Vec::new();
         };
         let answer = match request {
-            Request::Heartbeat(_) => Ok(Body::Ack(Ack {})),
+            // What is in a report is for the controller's metrics, not for the meeting.
+            Request::Heartbeat(_) | Request::HealthReport(_) => Ok(Body::Ack(Ack {})),
             Request::JoinRequest(_) => Err(JoinError::Joined.into()),
             Request::PublishStream(r) => {
                 if let Err(e) = self.publish(user, request_id, r, now) {

@@ -28,7 +28,7 @@ use super::Scheme;
 /// Open connections a socket at most; one more is closed at once.
 pub const CONNECTIONS_MAX: usize = 4096;
 /// A client that has not sent its headers by then is cut off.
-const HEADERS_TIME_MAX: Duration = Duration::from_secs(10);
+pub(super) const HEADERS_TIME_MAX: Duration = Duration::from_secs(3);
 /// Requests in flight on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
 

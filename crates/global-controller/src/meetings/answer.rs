@@ -2,7 +2,7 @@
 
 use dt_ids::MeetingId;
 use dt_rpc::RpcError;
-use dt_service::http::Origin;
+use dt_service::http::{Origin, Scheme};
 use dt_store::{MeetingRecord, MeetingSettings, keys, keys::MeetingLive};
 use dt_token::Role;
 use dt_wire::internal::{IssueMeetingToken, TokenKind};
@@ -115,7 +115,9 @@ pub(crate) struct MeetingAccess {
 pub(crate) struct ServerAddress {
     /// For WebTransport.
     url: String,
-    /// For a WebSocket, where that is offered.
+    /// For a WebSocket where WebTransport does not get through, or null where that
+    /// is not offered: `wss://`, or `ws://` for who came by plain HTTP.
+    #[schema(example = "wss://meet.example/ws")]
     websocket_url: Option<String>,
     /// Base64 of the SHA-256 of certificates to accept besides what the system
     /// trusts.
@@ -146,10 +148,22 @@ impl ServerAddress {
         let fill = |url: &str| url.replacen("://*", &format!("://{}", origin.dialled_host()), 1);
         Self {
             url: fill(&address.url),
-            websocket_url: address.websocket_url.as_deref().map(fill),
+            websocket_url: address.websocket_url.as_deref().map(|url| match url {
+                path if path.starts_with('/') => websocket_url(origin, path),
+                url => fill(url),
+            }),
             certificate_hashes: address.certificate_hashes.clone(),
         }
     }
+}
+
+/// A path on the origin by which the client came, as the URL of a WebSocket.
+fn websocket_url(origin: &Origin, path: &str) -> String {
+    let scheme = match origin.scheme {
+        Scheme::Http => "ws",
+        Scheme::Https => "wss",
+    };
+    format!("{scheme}://{}{path}", origin.authority)
 }
 
 /// Tokens to hand out with an answer.

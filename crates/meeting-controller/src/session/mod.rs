@@ -4,6 +4,7 @@
 //! The reader, the writer and the datagram echo run in one future, so that
 //! nothing of a session outlives it.
 
+pub(crate) mod health;
 mod join;
 mod rate;
 mod reader;
@@ -43,6 +44,7 @@ struct Context {
 }
 
 pub(crate) async fn serve<S: Session>(inner: Arc<Inner>, session: S) {
+    let _open = health::Open::over(session.info().carrier);
     let context = Context {
         id: inner.next_session(),
         inner,

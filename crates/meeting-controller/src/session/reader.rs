@@ -13,7 +13,7 @@ use dt_wire::{
 use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Context, join, rate::Bucket};
+use super::{Context, health::Reports, join, rate::Bucket};
 use crate::meeting::{Command, Outbox, Outgoing};
 
 const READ_BYTES_MAX: usize = 64 * 1024;
@@ -27,6 +27,7 @@ pub(super) struct Reader<'a> {
     outbox: Outbox,
     messages: Bucket,
     rtt: Bucket,
+    reports: Reports,
     alive_at: Instant,
 }
 
@@ -41,6 +42,7 @@ impl<'a> Reader<'a> {
             outbox,
             messages: Bucket::new(context.inner.config.messages_per_minute, now),
             rtt: Bucket::new(RTT_PER_MINUTE, now),
+            reports: Reports::new(now),
             alive_at: now,
         }
     }
@@ -110,7 +112,11 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         if let Some(meeting) = self.context.joined.get() {
+            if let client_message::Body::HealthReport(report) = &body {
+                self.reports.count(report, Instant::now());
+            }
             let session = self.context.id;
+            // The meeting takes a report as a sign of life.
             if !meeting
                 .send(Command::Request {
                     session,

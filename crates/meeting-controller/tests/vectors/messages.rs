@@ -2,17 +2,18 @@
 
 use bytes::Bytes;
 use dt_wire::v1::{
-    Ack, ActiveSpeakers, Carrier, ClientMessage, ConnectionState, EncodingDirective, EndMeeting,
-    ErrorCode, ErrorMessage, GridLayout, Heartbeat, JoinRequest, JoinResponse, Layout, Leave,
-    LeaveReason, MediaClientMessage, MediaHello, MediaServerInfo, MediaServerMessage, MediaStream,
-    MediaToken, MediaWelcome, MeetingInfo, Participant, ParticipantCapabilities, ParticipantJoined,
-    ParticipantLeft, ParticipantUpdated, PublishStream, RemoveParticipant, RequestKeyframe,
-    RequestMediaToken, Role, SendDirective, ServerMessage, SetMute, SimulcastLayer,
-    StreamAssignment, StreamAssignments, StreamMetadata, StreamMute, StreamPublished,
-    StreamQualityUpdate, StreamType, StreamUnpublished, SubscribeLayout, SubscribeStream,
-    SubscriptionAck, SubscriptionOptions, UnpublishStream, UnsubscribeLayout, UnsubscribeStream,
-    UpdateLayout, VideoMetadata, client_message::Body as C, layout::Kind,
-    media_client_message::Body as M, media_server_message::Body as N, server_message::Body as S,
+    Ack, ActiveSpeakers, Carrier, ClientKind, ClientMessage, ConnectionState, DecoderState,
+    EncodingDirective, EndMeeting, ErrorCode, ErrorMessage, GridLayout, HealthReport, Heartbeat,
+    JoinRequest, JoinResponse, Layout, Leave, LeaveReason, MediaClientMessage, MediaHello,
+    MediaServerInfo, MediaServerMessage, MediaStream, MediaToken, MediaWelcome, MeetingInfo,
+    Participant, ParticipantCapabilities, ParticipantJoined, ParticipantLeft, ParticipantUpdated,
+    PublishStream, RemoveParticipant, RequestKeyframe, RequestMediaToken, Role, SendDirective,
+    ServerMessage, SessionCarrier, SetMute, SimulcastLayer, StreamAssignment, StreamAssignments,
+    StreamMetadata, StreamMute, StreamPublished, StreamQualityUpdate, StreamType,
+    StreamUnpublished, SubscribeLayout, SubscribeStream, SubscriptionAck, SubscriptionOptions,
+    UnpublishStream, UnsubscribeLayout, UnsubscribeStream, UpdateLayout, VideoMetadata,
+    client_message::Body as C, layout::Kind, media_client_message::Body as M,
+    media_server_message::Body as N, server_message::Body as S,
 };
 use prost::Message as _;
 
@@ -247,6 +248,25 @@ pub(crate) fn from_clients() -> Vec<Vector> {
             }),
         ),
         client("heartbeat_unanswered", 0, C::Heartbeat(Heartbeat {})),
+        client(
+            "health_report",
+            0,
+            C::HealthReport(HealthReport {
+                signaling_carrier: SessionCarrier::Webtransport.into(),
+                media_carrier: SessionCarrier::Websocket.into(),
+                client: ClientKind::Firefox.into(),
+                signaling_rtt_ms: Some(21),
+                media_rtt_ms: Some(0),
+                jitter_ms: Some(3),
+                lost_ppm: Some(1500),
+                decoder: DecoderState::DecoderBehind.into(),
+            }),
+        ),
+        client(
+            "health_report_of_nothing",
+            0,
+            C::HealthReport(HealthReport::default()),
+        ),
         client(
             "request_keyframe",
             12,
