@@ -6,7 +6,7 @@
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/darktower/target
 
 .DEFAULT_GOAL := help
-.PHONY: help up dev test lint fmt bench audit build journeys screenshot
+.PHONY: help up dev test lint fmt fuzz bench audit build journeys screenshot
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ lint: ## Formatting, clippy, eslint, type checks, shellcheck if installed
 
 fmt: ## Format all code
 	@scripts/fmt.sh
+
+fuzz: ## Fuzz every parser for 60 s (FUZZ_SECONDS; one of them: make fuzz ARGS="tokens")
+	@scripts/fuzz.sh $(ARGS)
 
 build: ## Build the web app and the binary (development profile)
 	@scripts/build.sh

@@ -11,6 +11,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Compiled code survives a fresh clone. The Makefile exports the same default.
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/darktower/target}"
 
+# Other implementations of our protocols, to test against (need.sh interop).
+export INTEROP_PYTHON_DIR="$HOME/.cache/darktower/interop-python"
+
 # rustup's default place, for a shell that has not read its profile.
 case ":$PATH:" in
   *":$HOME/.cargo/bin:"*) ;;

@@ -6,4 +6,5 @@ scripts/need.sh build
 scripts/web.sh install
 cargo fmt --all
 cargo fmt -p darktower-crypto-wasm -p darktower-crypto-bindgen --manifest-path web/packages/crypto/Cargo.toml
+cargo fmt --manifest-path fuzz/Cargo.toml
 (cd web && npm run --silent format)

@@ -3,8 +3,8 @@
 # choose files by a part of their name.
 . "$(dirname "$0")/env.sh"
 
-scripts/need.sh build browsers
+scripts/need.sh build browsers firewall
 scripts/build.sh dev
 DARKTOWER_BIN="$(binary_path dev)"
 export DARKTOWER_BIN
-cd web && npm run --silent journeys -- "$@"
+scripts/isolated.sh npm --prefix web run --silent journeys -- "$@"

@@ -10,6 +10,7 @@ scripts/wasm.sh tests
 say "rustfmt"
 cargo fmt --all --check
 cargo fmt -p darktower-crypto-wasm -p darktower-crypto-bindgen --manifest-path web/packages/crypto/Cargo.toml --check
+cargo fmt --manifest-path fuzz/Cargo.toml --check
 say "clippy"
 cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 say "eslint and prettier"

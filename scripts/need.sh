@@ -2,6 +2,8 @@
 # Installs what is missing on a Debian or Ubuntu machine, and only that.
 #   need.sh build      a C compiler for the SQLite and crypto libraries; checks Rust and Node
 #   need.sh browsers   chromium and firefox-esr for the journeys
+#   need.sh firewall   ip and nft, for journeys through a network that blocks
+#   need.sh interop    Python with other implementations of our protocols, in the cache folder
 #   need.sh wasm       Debian's compiler for WebAssembly, where rustup has none (wasm.sh asks)
 # Prints nothing when everything is there.
 . "$(dirname "$0")/env.sh"
@@ -60,6 +62,28 @@ need_browsers() {
   [ "${#missing[@]}" -eq 0 ] || apt_install "${missing[@]}"
 }
 
+need_firewall() {
+  local missing=()
+  have ip || missing+=(iproute2)
+  have nft || missing+=(nftables)
+  have unshare || missing+=(util-linux)
+  [ "${#missing[@]}" -eq 0 ] || apt_install "${missing[@]}"
+}
+
+# A Python environment of its own; made anew when what it must hold changes.
+need_interop() {
+  local wanted="crates/dt-transport/tests/interop/requirements.txt"
+  local there="$INTEROP_PYTHON_DIR/requirements.txt"
+  cmp --silent "$wanted" "$there" && return
+  have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+  say "Installing Python packages for interoperability tests"
+  rm -rf "$INTEROP_PYTHON_DIR"
+  python3 -m venv "$INTEROP_PYTHON_DIR" >&2
+  "$INTEROP_PYTHON_DIR/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted" >&2
+  # Last, so that an installation that was cut off is not taken for a whole one.
+  cp "$wanted" "$there"
+}
+
 # rustup's own comes first (scripts/wasm.sh).
 need_wasm() {
   have apt-get || die "WebAssembly cannot be compiled here: run 'rustup target add wasm32-unknown-unknown'"
@@ -70,6 +94,8 @@ for what in "$@"; do
   case "$what" in
     build) need_build ;;
     browsers) need_browsers ;;
+    firewall) need_firewall ;;
+    interop) need_interop ;;
     wasm) need_wasm ;;
     *) die "need.sh: unknown: $what" ;;
   esac

@@ -3,14 +3,16 @@
 # nothing is tried twice.
 . "$(dirname "$0")/env.sh"
 
-scripts/need.sh build browsers
+scripts/need.sh build browsers interop
 scripts/web.sh build
 scripts/lint.sh
 scripts/build.sh dev
 
 # The process journeys of dt-e2e use this binary instead of building their own.
 DARKTOWER_BIN="$(binary_path dev)"
-export DARKTOWER_BIN
+# Tests against other implementations of our protocols are left out without it.
+DARKTOWER_INTEROP_PYTHON="$INTEROP_PYTHON_DIR/bin/python"
+export DARKTOWER_BIN DARKTOWER_INTEROP_PYTHON
 
 say "Rust tests"
 cargo test --locked --quiet --workspace

@@ -36,6 +36,8 @@ pub struct Ready {
     pub api_url: String,
     /// Where WebTransport sessions go.
     pub webtransport_url: String,
+    /// Where HTTP/3 requests go, if they go anywhere.
+    pub http3_url: Option<String>,
     /// Hash of the certificate.
     pub cert_sha256: String,
     /// From the start of the process, milliseconds.

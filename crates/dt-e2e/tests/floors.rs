@@ -7,15 +7,16 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use dt_e2e::workspace::Graph;
 
-const VOCABULARY: [&str; 4] = ["dt-ids", "dt-wire", "dt-frame", "dt-token"];
+const VOCABULARY: [&str; 5] = ["dt-ids", "dt-wire", "dt-frame", "dt-token", "dt-reconnect"];
 const CORES: [&str; 4] = [
     "dt-meeting-core",
     "dt-placement-core",
     "dt-forward-core",
     "dt-session-core",
 ];
-const EDGES: [&str; 6] = [
+const EDGES: [&str; 7] = [
     "dt-transport",
+    "dt-websocket",
     "dt-store",
     "dt-rpc",
     "dt-telemetry",
@@ -48,9 +49,10 @@ const WORLD: [&str; 14] = [
     "sqlx",
 ];
 
-/// Which edges an edge may build on: conventions of services know the stores,
-/// and nothing else crosses.
-const EDGE_ON_EDGE: [(&str, &str); 1] = [("dt-service", "dt-store")];
+/// Which edges an edge may build on: conventions of services know the stores, a
+/// second carrier knows what a session is, and nothing else crosses.
+const EDGE_ON_EDGE: [(&str, &str); 2] =
+    [("dt-service", "dt-store"), ("dt-websocket", "dt-transport")];
 
 fn floor_of(package: &str) -> Option<usize> {
     let floors: [&[&str]; 5] = [&VOCABULARY, &CORES, &EDGES, &SERVICES, &TOOLS];

@@ -1,5 +1,5 @@
 //! What encryption costs: sealing and opening a frame, and each step of a group
-//! at several sizes. `cargo run --release -p dt-e2ee --example figures`
+//! at several sizes. `cargo run --release -p dt-e2ee --example e2ee_figures`
 //!
 //! Members enter one after another by external commits, as people come to a
 //! meeting; medians of a few runs at each size.

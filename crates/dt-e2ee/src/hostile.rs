@@ -2,7 +2,7 @@
 //! holder of keys can make, made here with openmls under our own rules' nose.
 
 use ed25519_dalek::SigningKey;
-use openmls::group::MlsGroup;
+use openmls::group::{CommitBuilder, Initial, MlsGroup};
 use openmls::prelude::{
     Ciphersuite, ExternalProposal, KeyPackage, LeafNodeIndex, LeafNodeParameters, Lifetime,
     MlsGroupJoinConfig, MlsMessageBodyIn, MlsMessageOut, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY,
@@ -83,14 +83,12 @@ fn refused_by_all(room: &mut Room, commit: &Commit) {
     assert_eq!(room.member("cem").epoch(), epoch);
 }
 
-#[test]
-fn a_member_removes_nobody_of_its_own_accord() {
-    let mut room = Room::of(&["ada", "bob", "cem"]);
-    let mal = room.member("ada");
-    let bundle = mal
-        .group
-        .commit_builder()
-        .propose_removals([LeafNodeIndex::new(1)])
+/// The commit of a member who breaks the rules as `change` says.
+fn commit_by(
+    mal: &mut Member,
+    change: impl for<'a> FnOnce(CommitBuilder<'a, Initial>) -> CommitBuilder<'a, Initial>,
+) -> Commit {
+    let bundle = change(mal.group.commit_builder())
         .load_psks(mal.provider.storage())
         .expect("loaded")
         .use_ratchet_tree_extension(true)
@@ -103,7 +101,17 @@ fn a_member_removes_nobody_of_its_own_accord() {
         .expect("built")
         .stage_commit(&mal.provider)
         .expect("staged");
-    refused_by_all(&mut room, &commit_of(bundle));
+    commit_of(bundle)
+}
+
+#[test]
+fn a_member_removes_nobody_of_its_own_accord() {
+    let mut room = Room::of(&["ada", "bob", "cem"]);
+    let mal = room.member("ada");
+    let commit = commit_by(mal, |builder| {
+        builder.propose_removals([LeafNodeIndex::new(1)])
+    });
+    refused_by_all(&mut room, &commit);
 }
 
 #[test]
@@ -116,24 +124,11 @@ fn a_member_adds_nobody_of_its_own_accord() {
         panic!("a key package");
     };
     let mal = room.member("ada");
-    let bundle = mal
-        .group
-        .commit_builder()
-        .force_self_update(true)
-        .propose_adds([package.into_unchecked_for_tests(mal.provider.crypto())])
-        .load_psks(mal.provider.storage())
-        .expect("loaded")
-        .use_ratchet_tree_extension(true)
-        .build(
-            mal.provider.rand(),
-            mal.provider.crypto(),
-            &mal.leaf,
-            |_| true,
-        )
-        .expect("built")
-        .stage_commit(&mal.provider)
-        .expect("staged");
-    refused_by_all(&mut room, &commit_of(bundle));
+    let package = package.into_unchecked_for_tests(mal.provider.crypto());
+    let commit = commit_by(mal, |builder| {
+        builder.force_self_update(true).propose_adds([package])
+    });
+    refused_by_all(&mut room, &commit);
 }
 
 trait Checked {
@@ -152,22 +147,8 @@ fn a_commit_without_fresh_keys_is_refused() {
     let mut room = Room::of(&["ada", "bob", "cem"]);
     room.propose_add("dee");
     let mal = room.member("ada");
-    let bundle = mal
-        .group
-        .commit_builder()
-        .load_psks(mal.provider.storage())
-        .expect("loaded")
-        .use_ratchet_tree_extension(true)
-        .build(
-            mal.provider.rand(),
-            mal.provider.crypto(),
-            &mal.leaf,
-            |_| true,
-        )
-        .expect("built")
-        .stage_commit(&mal.provider)
-        .expect("staged");
-    refused_by_all(&mut room, &commit_of(bundle));
+    let commit = commit_by(mal, |builder| builder);
+    refused_by_all(&mut room, &commit);
 }
 
 #[test]
@@ -176,28 +157,14 @@ fn a_member_stays_who_it_was() {
     let mal = room.member("ada");
     let credential = identity_of("bob", mal.leaf.public());
     let renamed = credential_with_key(credential, mal.leaf.public());
-    let bundle = mal
-        .group
-        .commit_builder()
-        .force_self_update(true)
-        .leaf_node_parameters(
+    let commit = commit_by(mal, |builder| {
+        builder.force_self_update(true).leaf_node_parameters(
             LeafNodeParameters::builder()
                 .with_credential_with_key(renamed)
                 .build(),
         )
-        .load_psks(mal.provider.storage())
-        .expect("loaded")
-        .use_ratchet_tree_extension(true)
-        .build(
-            mal.provider.rand(),
-            mal.provider.crypto(),
-            &mal.leaf,
-            |_| true,
-        )
-        .expect("built")
-        .stage_commit(&mal.provider)
-        .expect("staged");
-    refused_by_all(&mut room, &commit_of(bundle));
+    });
+    refused_by_all(&mut room, &commit);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
-use dt_client::{Dial as _, MeetingAccess, WebTransportDial};
+use dt_client::{Dial as _, MeetingAccess, SessionKind, WebTransportDial};
 use dt_e2ee::{
     Candidate, Claims, DeviceKey, EpochKeys, GroupSetup, LeafKey, Member, Suite, binding_bytes,
     credential,
@@ -55,7 +55,7 @@ impl Raw {
     /// it can't encrypt.
     pub(crate) async fn join(access: &MeetingAccess, name: &str, offers: bool) -> Result<Self> {
         let session = WebTransportDial::default()
-            .dial(&access.meeting_controller)
+            .dial(&access.meeting_controller, SessionKind::Signaling)
             .await?;
         let (mut send, mut recv) = session.open_bi().await?;
         let request = JoinRequest {

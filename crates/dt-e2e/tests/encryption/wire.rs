@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use dt_client::{Dial, DialError, Endpoint, WebTransportDial};
+use dt_client::{Dial, DialError, Endpoint, SessionKind, WebTransportDial};
 use dt_transport::{
     PathStats, Session, SessionError, SessionInfo, webtransport::WebTransportSession,
 };
@@ -38,8 +38,8 @@ pub(crate) struct WireDial(pub(crate) Arc<Wire>);
 impl Dial for WireDial {
     type Session = WireSession;
 
-    async fn dial(&self, endpoint: &Endpoint) -> Result<WireSession, DialError> {
-        let session = WebTransportDial::default().dial(endpoint).await?;
+    async fn dial(&self, endpoint: &Endpoint, kind: SessionKind) -> Result<WireSession, DialError> {
+        let session = WebTransportDial::default().dial(endpoint, kind).await?;
         Ok(WireSession {
             session,
             wire: Arc::clone(&self.0),

@@ -1,0 +1,11 @@
+//! One session, two carriers: everything that a meeting promises holds over
+//! WebTransport and over WebSockets alike, with the same bodies of tests, and a
+//! network without UDP costs nobody the meeting.
+
+mod door;
+mod isolation;
+mod journeys;
+mod outage;
+mod people;
+mod raw;
+mod udp;
