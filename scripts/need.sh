@@ -75,7 +75,7 @@ need_interop() {
   local wanted="crates/dt-transport/tests/interop/requirements.txt"
   local there="$INTEROP_PYTHON_DIR/requirements.txt"
   cmp --silent "$wanted" "$there" && return
-  have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+  python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
   say "Installing Python packages for interoperability tests"
   rm -rf "$INTEROP_PYTHON_DIR"
   python3 -m venv "$INTEROP_PYTHON_DIR" >&2
