@@ -6,5 +6,7 @@ export default defineConfig({
   test: {
     include: ["packages/*/{src,test}/**/*.test.ts", "apps/*/{src,test}/**/*.test.ts"],
     environment: "node",
+    // For one that hangs. How long the simulations take is the machine's affair.
+    testTimeout: 60_000,
   },
 });

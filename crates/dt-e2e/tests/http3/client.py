@@ -14,12 +14,36 @@ import time
 
 from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicConnectionProtocol
-from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.h3.connection import H3_ALPN, FrameType, H3Connection, encode_frame
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, StreamReset
 
 DEADLINE_S = 15
+# The library's own encoder of headers takes no more.
+ENCODER_BYTES_MAX = 2000
+
+
+def prefixed(first, bits, number):
+    """An integer of RFC 7541 section 5.1 behind the bits of its first byte."""
+    limit = (1 << bits) - 1
+    if number < limit:
+        return bytes([first | number])
+    out, number = bytearray([first | limit]), number - limit
+    while number >= 128:
+        out.append(number % 128 + 128)
+        number //= 128
+    out.append(number)
+    return bytes(out)
+
+
+def literal(fields):
+    """A field section of names and values as they are (RFC 9204 section 4.5.6)."""
+    block = bytearray(2)
+    for name, value in fields:
+        block += prefixed(0x20, 3, len(name)) + name
+        block += prefixed(0x00, 7, len(value)) + value
+    return bytes(block)
 
 
 class Client(QuicConnectionProtocol):
@@ -69,7 +93,12 @@ class Client(QuicConnectionProtocol):
             (b":path", path.encode()),
             *((k.encode(), v.encode()) for k, v in headers),
         ]
-        self.http.send_headers(stream, fields, end_stream=end)
+        if sum(len(k) + len(v) for k, v in fields) < ENCODER_BYTES_MAX:
+            self.http.send_headers(stream, fields, end_stream=end)
+        else:
+            block = literal(fields)
+            frame = encode_frame(FrameType.HEADERS, block)
+            self._quic.send_stream_data(stream, frame, end_stream=end)
         return stream
 
     def body(self, stream, data, end=True):
