@@ -8,14 +8,13 @@ mod summary;
 
 use std::{
     process::ExitCode,
-    str::FromStr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
 use dt_client::{
     Api, EncryptionMode, End, Event, JoinOptions, Joined, Layout, Meeting, MeetingLink,
-    Publication, ReceivedFrame, Transport,
+    Publication, ReceivedFrame, Tiles, Transport,
 };
 use tokio::{
     sync::{broadcast, mpsc},
@@ -36,7 +35,7 @@ const FIRST_MEDIA_MAX: Duration = Duration::from_secs(2);
 Examples:
   darktower bot --join http://127.0.0.1:8080/m/abcde-fghjk-mnpqr --duration 10s
   darktower bot --join LINK --name Robot --publish audio,video --duration 1m --json
-  darktower bot --join LINK --layout grid:2x2 --duration 30s
+  darktower bot --join LINK --layout speaker:4 --duration 30s
 
 A meeting that is end-to-end encrypted is joined encrypted; with --no-e2ee it is
 not joined.
@@ -57,9 +56,10 @@ pub(crate) struct BotArgs {
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
     publish: Vec<Kind>,
 
-    /// What to receive
-    #[arg(long, value_name = "grid:ROWSxCOLUMNS", default_value = "grid:3x3")]
-    layout: Grid,
+    /// What to receive: grid:ROWSxCOLUMNS, or speaker:STRIP for one large tile
+    /// and so many beside it
+    #[arg(long, value_name = "LAYOUT", default_value = "grid:3x3", value_parser = tiles)]
+    layout: Tiles,
 
     /// Take part only without end-to-end encryption
     #[arg(long)]
@@ -105,27 +105,28 @@ enum Kind {
     Screen,
 }
 
-/// `grid:3x3`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Grid {
-    rows: u32,
-    columns: u32,
-}
-
-impl FromStr for Grid {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let read = || {
-            let (rows, columns) = text.strip_prefix("grid:")?.split_once('x')?;
-            let side = |text: &str| text.parse().ok().filter(|n| (1..=256).contains(n));
-            Some(Self {
-                rows: side(rows)?,
-                columns: side(columns)?,
-            })
-        };
-        read().ok_or_else(|| "expected grid:ROWSxCOLUMNS with 1 to 256 each".to_owned())
-    }
+/// `grid:3x3` or `speaker:4`
+fn tiles(text: &str) -> Result<Tiles, String> {
+    let grid = |sides: &str| {
+        let (rows, columns) = sides.split_once('x')?;
+        let side = |text: &str| text.parse().ok().filter(|n| (1..=256).contains(n));
+        Some(Tiles::Grid {
+            rows: side(rows)?,
+            columns: side(columns)?,
+        })
+    };
+    let speaker = |strip: &str| {
+        let strip = strip.parse().ok().filter(|n| *n <= 255)?;
+        Some(Tiles::Speaker { strip })
+    };
+    let read = match text.split_once(':') {
+        Some(("grid", sides)) => grid(sides),
+        Some(("speaker", strip)) => speaker(strip),
+        _ => None,
+    };
+    read.ok_or_else(|| {
+        "expected grid:ROWSxCOLUMNS with 1 to 256 each, or speaker:STRIP with 0 to 255".to_owned()
+    })
 }
 
 fn participant_name(text: &str) -> Result<String, String> {
@@ -171,7 +172,10 @@ pub(crate) async fn run(args: BotArgs) -> anyhow::Result<ExitCode> {
     let mut options = JoinOptions::named(&args.name);
     options.encryption = encryption(args.no_e2ee);
     options.transport = args.transport.into();
-    options.layout = Some(Layout::grid(args.layout.rows, args.layout.columns));
+    options.layout = Some(Layout {
+        tiles: args.layout,
+        ..Layout::grid(1, 1)
+    });
     for kind in &args.publish {
         options = options.publishing(clips.publication(*kind));
     }
@@ -334,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_and_grids_are_read_or_refused_with_a_hint() {
+    fn durations_and_layouts_are_read_or_refused_with_a_hint() {
         assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
@@ -342,15 +346,21 @@ mod tests {
         for text in ["", "s", "-1s", "10 days", "NaN", "1e9h"] {
             assert!(duration(text).is_err(), "{text}");
         }
-        assert_eq!(
-            "grid:2x3".parse(),
-            Ok(Grid {
-                rows: 2,
-                columns: 3
-            })
-        );
-        for text in ["grid:0x1", "2x2", "grid:257x1", "grid:2"] {
-            assert!(text.parse::<Grid>().is_err(), "{text}");
+        let grid = Tiles::Grid {
+            rows: 2,
+            columns: 3,
+        };
+        assert_eq!(tiles("grid:2x3"), Ok(grid));
+        assert_eq!(tiles("speaker:4"), Ok(Tiles::Speaker { strip: 4 }));
+        for text in [
+            "grid:0x1",
+            "2x2",
+            "grid:257x1",
+            "grid:2",
+            "speaker:256",
+            "speaker:",
+        ] {
+            assert!(tiles(text).is_err(), "{text}");
         }
     }
 }

@@ -51,6 +51,7 @@ mod frame;
 mod health;
 mod inbox;
 mod lane;
+mod layout;
 mod link;
 mod media;
 mod meeting;
@@ -74,8 +75,9 @@ pub use encryption::{
 };
 pub use frame::{MediaFrame, ReceiveStats, ReceivedFrame, now_us};
 pub use health::Carriers;
+pub use layout::{Layout, Tiles};
 pub use link::{InvalidLink, MeetingLink};
-pub use meeting::{Event, JoinError, JoinOptions, Joined, Layout, Meeting, RequestError};
+pub use meeting::{CommonCodecs, Event, JoinError, JoinOptions, Joined, Meeting, RequestError};
 pub use publisher::{Directive, Publication, Publisher, Sent};
 pub use roster::{Participant, Roster, Stream};
 

@@ -305,7 +305,8 @@ async fn hello<S: Session>(session: S, token: &Secret) -> Option<Welcomed<S>> {
                     tracing::debug!(code = error.code, "the media handler refused the session");
                     return None;
                 }
-                media_server_message::Body::RequestKeyframe(_) => {}
+                media_server_message::Body::RequestKeyframe(_)
+                | media_server_message::Body::SenderReport(_) => {}
             }
         }
     }

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use dt_ids::{MeetingId, ParticipantId, StreamId, UserId};
 use dt_session_core::{Config, End, Phase};
 use dt_wire::v1::{
-    self, EndMeeting, ErrorCode, ErrorMessage, GridLayout, LeaveReason, RemoveParticipant,
-    RequestKeyframe, SetMute, UpdateLayout, client_message,
+    EndMeeting, ErrorCode, ErrorMessage, LeaveReason, RemoveParticipant, RequestKeyframe, SetMute,
+    SetSpotlight, UpdateLayout, client_message,
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
@@ -14,8 +14,9 @@ use tokio::{
 };
 
 use crate::{
-    Alarm, Carriers, DeviceKey, Dial, Encryption, EncryptionMode, KnownDevices, MeetingAccess,
-    Publication, Publisher, RacingDial, ReceiveStats, ReceivedFrame, Roster, Transport,
+    Alarm, Carriers, DeviceKey, Dial, Encryption, EncryptionMode, FourCc, KnownDevices, Layout,
+    MeetingAccess, Publication, Publisher, RacingDial, ReceiveStats, ReceivedFrame, Roster,
+    Transport,
     driver::{Command, Driver, Wires},
     receiving::Receiving,
 };
@@ -30,53 +31,6 @@ const COMMANDS_MAX: usize = 64;
 const KEY_FRAME_REQUESTS_MAX: usize = 256;
 /// How long a good-bye may take.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
-/// 256 rows of 256.
-const TILES_MAX: u32 = 65_536;
-/// First number of the slots for the sound of others; tiles are below it.
-const AUDIO_SLOTS_FROM: u32 = 0x0010_0000;
-
-/// What to see and hear of the others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
-    /// Rows of tiles, 1 to 256.
-    pub rows: u32,
-    /// Columns of tiles, 1 to 256.
-    pub columns: u32,
-    /// How many may be heard at once.
-    pub audio: u32,
-    /// Who is shown before all others.
-    pub pinned: Vec<UserId>,
-}
-
-impl Layout {
-    /// A grid, with eight voices.
-    #[must_use]
-    pub const fn grid(rows: u32, columns: u32) -> Self {
-        Self {
-            rows,
-            columns,
-            audio: 8,
-            pinned: Vec::new(),
-        }
-    }
-
-    pub(crate) fn tiles(&self) -> u32 {
-        self.rows.saturating_mul(self.columns).min(TILES_MAX)
-    }
-
-    pub(crate) fn message(&self) -> v1::Layout {
-        v1::Layout {
-            kind: Some(v1::layout::Kind::Grid(GridLayout {
-                rows: self.rows,
-                columns: self.columns,
-            })),
-            video_slots: (1..=self.tiles()).collect(),
-            audio_slots: (AUDIO_SLOTS_FROM..AUDIO_SLOTS_FROM + self.audio.min(4096)).collect(),
-            pinned_user_ids: self.pinned.iter().map(|user| user.0).collect(),
-            ..v1::Layout::default()
-        }
-    }
-}
 
 /// How to join.
 #[derive(Debug, Clone)]
@@ -87,6 +41,8 @@ pub struct JoinOptions {
     pub publish: Vec<Publication>,
     /// What to receive; nothing when absent.
     pub layout: Option<Layout>,
+    /// What the application encodes and decodes, what it likes most first.
+    pub codecs: Vec<FourCc>,
     /// Times of connecting and reconnecting.
     pub session: Config,
     /// By which way sessions are opened.
@@ -111,6 +67,7 @@ impl JoinOptions {
             name: name.into(),
             publish: Vec::new(),
             layout: Some(Layout::grid(3, 3)),
+            codecs: vec![FourCc::Vp8, FourCc::Opus],
             session: Config::default(),
             transport: Transport::default(),
             encryption: EncryptionMode::default(),
@@ -210,6 +167,8 @@ pub enum Event {
     Published(ParticipantId, StreamId),
     /// Somebody publishes a stream no more.
     Unpublished(ParticipantId, StreamId),
+    /// The host put others into the spotlight: see [`Roster::spotlight`].
+    Spotlight(Vec<UserId>),
     /// Who speaks, loudest first.
     Speakers(Vec<ParticipantId>),
     /// Other streams are assigned to this participant's slots: those in view.
@@ -240,6 +199,16 @@ pub struct Joined {
     pub events: broadcast::Receiver<Event>,
 }
 
+/// What this client has in common with those who were there when it joined. With
+/// nothing in common it is in the meeting and sees or hears nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommonCodecs {
+    /// It decodes what at least one of them encodes.
+    pub video: bool,
+    /// It decodes what at least one of them encodes.
+    pub audio: bool,
+}
+
 /// A seat in a meeting. It survives losses of the connection: see
 /// [`Meeting::phase`]. Dropped, it leaves without waiting.
 #[derive(Debug)]
@@ -247,6 +216,7 @@ pub struct Meeting {
     meeting_id: MeetingId,
     participant_id: ParticipantId,
     user_id: UserId,
+    common_codecs: CommonCodecs,
     commands: mpsc::Sender<Command>,
     phase: watch::Receiver<Phase>,
     roster: watch::Receiver<Arc<Roster>>,
@@ -311,6 +281,7 @@ impl Meeting {
             meeting_id,
             participant_id: seat.participant_id,
             user_id: seat.user_id,
+            common_codecs: seat.common_codecs,
             commands,
             phase: phase_out,
             roster: roster_out,
@@ -349,6 +320,12 @@ impl Meeting {
     #[must_use]
     pub fn user_id(&self) -> UserId {
         self.user_id
+    }
+
+    /// What this client had in common with the others when it joined.
+    #[must_use]
+    pub fn common_codecs(&self) -> CommonCodecs {
+        self.common_codecs
     }
 
     /// How the connection stands.
@@ -480,6 +457,18 @@ impl Meeting {
         self.request(client_message::Body::RequestKeyframe(RequestKeyframe {
             stream_id: stream.to_string(),
             encoding: 0,
+        }))
+        .await
+    }
+
+    /// Puts these people before all others in everybody's layout, at most nine;
+    /// nobody ends it. Hosts only.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn set_spotlight(&self, people: &[ParticipantId]) -> Result<(), RequestError> {
+        self.request(client_message::Body::SetSpotlight(SetSpotlight {
+            participant_ids: people.iter().map(ToString::to_string).collect(),
         }))
         .await
     }

@@ -107,15 +107,21 @@ pub struct Directive {
     pub handlers: Vec<HandlerId>,
     /// Bits per second, 0 for as published.
     pub max_bitrate: u32,
+    /// What everybody there can decode. Whoever encodes says by
+    /// [`Publisher::use_codec`] when frames are in it.
+    pub codec: FourCc,
 }
 
 impl Directive {
-    pub(crate) const NOTHING: Self = Self {
-        active: false,
-        carrier: Carrier::Unspecified,
-        handlers: Vec::new(),
-        max_bitrate: 0,
-    };
+    pub(crate) const fn nothing(codec: FourCc) -> Self {
+        Self {
+            active: false,
+            carrier: Carrier::Unspecified,
+            handlers: Vec::new(),
+            max_bitrate: 0,
+            codec,
+        }
+    }
 }
 
 /// What became of a frame given to [`Publisher::send`].
@@ -165,12 +171,12 @@ impl Shared {
     fn new(publication: Publication, number: StreamNumber, sealing: Arc<Sealing>) -> Arc<Self> {
         Arc::new(Self {
             muted: AtomicBool::new(publication.muted),
+            directive: watch::Sender::new(Directive::nothing(publication.codec)),
             publication,
             stream_id: StreamId::random(),
             number,
             sealing,
             user_id: OnceLock::new(),
-            directive: watch::Sender::new(Directive::NOTHING),
             datagram_bytes: AtomicUsize::new(DATAGRAM_BYTES_SAFE),
             key_wanted: AtomicBool::new(false),
             key_wanted_changed: Notify::new(),
@@ -229,10 +235,13 @@ impl Shared {
         }
     }
 
-    /// Takes what the controller wants now. Whoever begins to send begins with a
-    /// key frame, at once.
+    /// Takes what the controller wants now. Whoever begins to send, or changes the
+    /// codec, begins with a key frame, at once.
     pub(crate) fn direct(&self, directive: Directive) {
-        let begins = directive.active && !self.directive.borrow().active;
+        let begins = {
+            let old = self.directive.borrow();
+            directive.active && (!old.active || old.codec != directive.codec)
+        };
         self.directive.send_if_modified(|old| {
             let changed = *old != directive;
             *old = directive;
@@ -251,7 +260,8 @@ impl Shared {
 
     /// Nothing is sent any more.
     pub(crate) fn end(&self) {
-        self.directive.send_replace(Directive::NOTHING);
+        self.directive
+            .send_replace(Directive::nothing(self.publication.codec));
         self.lanes().clear();
         self.over.cancel();
     }
@@ -268,6 +278,8 @@ impl Shared {
 pub struct Publisher {
     shared: Arc<Shared>,
     directive: watch::Receiver<Directive>,
+    /// What the frames are encoded with.
+    codec: FourCc,
     fragmenter: Option<Fragmenter>,
     frame_sequence: u64,
     frames: u64,
@@ -291,6 +303,7 @@ impl Publisher {
         let shared = Shared::new(publication, number, sealing);
         let publisher = Self {
             directive: shared.directive.subscribe(),
+            codec: shared.publication.codec,
             shared: Arc::clone(&shared),
             fragmenter: None,
             frame_sequence: 0,
@@ -318,6 +331,20 @@ impl Publisher {
     #[must_use]
     pub fn directive(&self) -> Directive {
         self.directive.borrow().clone()
+    }
+
+    /// Frames are encoded with this from the next one on, which must be a key
+    /// frame. See [`Directive::codec`].
+    ///
+    /// # Errors
+    /// Gives the codec back when it is of another kind of media.
+    pub fn use_codec(&mut self, codec: FourCc) -> Result<(), FourCc> {
+        if codec.kind() != self.codec.kind() {
+            return Err(codec);
+        }
+        self.needs_key |= codec != self.codec;
+        self.codec = codec;
+        Ok(())
     }
 
     /// Waits until something else is wanted; `false` when the seat is no more.
@@ -485,7 +512,7 @@ impl Publisher {
         Some(LaneFrame {
             stream: StreamHeader {
                 stream_id: self.shared.stream_id,
-                codec: publication.codec,
+                codec: self.codec,
                 encoding: Encoding::MIN,
                 screen: publication.kind == StreamType::VideoScreen,
                 group: self.group,

@@ -41,12 +41,20 @@ pub struct Stream {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Roster {
     participants: BTreeMap<ParticipantId, Participant>,
+    spotlight: Vec<UserId>,
 }
 
 impl Roster {
     /// The others, in the order of their ids.
     pub fn participants(&self) -> impl Iterator<Item = &Participant> {
         self.participants.values()
+    }
+
+    /// Whom the host put before everybody, first place first; oneself may be among
+    /// them.
+    #[must_use]
+    pub fn spotlight(&self) -> &[UserId] {
+        &self.spotlight
     }
 
     /// One of the others.
@@ -68,6 +76,13 @@ impl Roster {
         self.participants()
             .flat_map(|participant| &participant.streams)
             .find(|stream| stream.id == id)
+    }
+
+    /// Whether it is another spotlight than before.
+    pub(crate) fn light(&mut self, meeting: &v1::MeetingInfo) -> bool {
+        let users = meeting.spotlight_user_ids.iter();
+        let spotlight: Vec<UserId> = users.map(|user| UserId(*user)).collect();
+        std::mem::replace(&mut self.spotlight, spotlight.clone()) != spotlight
     }
 
     pub(crate) fn clear(&mut self) {

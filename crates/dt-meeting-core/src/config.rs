@@ -58,6 +58,8 @@ pub struct Limits {
     /// Shortest time between two key frame requests that are passed on for one
     /// encoding.
     pub keyframe_interval_ms: u64,
+    /// How long an encoding is still sent that no receiver wants any more.
+    pub encoding_kept_ms: u64,
     /// Streams of one participant. One more is refused.
     pub streams_per_participant: usize,
     /// Videos sent to a participant that did not say how many it decodes.
@@ -90,6 +92,8 @@ impl Default for Limits {
             // A cough or a "yes" moves nobody's tile.
             promotion_ms: 1000,
             keyframe_interval_ms: 1000,
+            // A receiver whose bandwidth goes up and down costs no encoder each time.
+            encoding_kept_ms: 2000,
             streams_per_participant: 8,
             video_streams_default: 25,
             video_streams_max: 256,

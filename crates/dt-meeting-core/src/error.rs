@@ -198,6 +198,9 @@ pub enum ModerationError {
     /// Nobody here has this id.
     #[error("no such participant in this meeting")]
     NoParticipant,
+    /// More than can be in the spotlight.
+    #[error("at most {0} people can be in the spotlight")]
+    TooMany(usize),
     /// A host leaves by leaving.
     #[error("you can't remove yourself: leave instead")]
     Yourself,
@@ -283,7 +286,7 @@ rejects! {
     }
     ModerationError {
         NotHost => Forbidden,
-        Invalid | Yourself => InvalidRequest,
+        Invalid | TooMany(_) | Yourself => InvalidRequest,
         NoParticipant => NotFound,
     }
 }

@@ -15,11 +15,14 @@ pub const AUDIO_SLOTS_MAX: usize = 1024;
 pub const USER_LIST_MAX: usize = 1024;
 /// Rows, and columns, of a grid at most.
 const SIDE_MAX: u32 = 256;
+/// Tiles beside the large one of a speaker view at most.
+const STRIP_MAX: u32 = 255;
 
-/// A checked layout: a grid and its slots.
+/// A checked layout: its shape and its slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// Of the tiles in reading order, at most rows × columns.
+    pub(crate) shape: Shape,
+    /// Of the tiles in reading order, at most as many as the shape has.
     pub(crate) tiles: Slots,
     pub(crate) audio: Slots,
     /// With their place in the list.
@@ -27,6 +30,15 @@ pub struct Layout {
     pub(crate) excluded: HashSet<UserId>,
     pub(crate) prefer_video: bool,
     pub(crate) include_self: bool,
+}
+
+/// How tiles differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// They don't.
+    Grid,
+    /// The first one is large.
+    Speaker,
 }
 
 /// Distinct slots in an order.
@@ -62,14 +74,20 @@ impl Layout {
     /// When a number is out of its range or given twice.
     pub fn parse(layout: v1::Layout, tiles_max: usize) -> Result<Self, LayoutError> {
         let invalid = LayoutError::Invalid;
-        let Some(Kind::Grid(grid)) = layout.kind else {
-            return Err(invalid("the layout has no kind that this version knows"));
+        let (shape, cells) = match layout.kind {
+            Some(Kind::Grid(grid)) => {
+                let sides = 1..=SIDE_MAX;
+                if !sides.contains(&grid.rows) || !sides.contains(&grid.columns) {
+                    return Err(invalid("rows and columns must be 1 to 256"));
+                }
+                (Shape::Grid, grid.rows * grid.columns)
+            }
+            Some(Kind::Speaker(view)) if view.strip > STRIP_MAX => {
+                return Err(invalid("the strip has at most 255 tiles"));
+            }
+            Some(Kind::Speaker(view)) => (Shape::Speaker, 1 + view.strip),
+            None => return Err(invalid("the layout has no kind that this version knows")),
         };
-        let sides = 1..=SIDE_MAX;
-        if !sides.contains(&grid.rows) || !sides.contains(&grid.columns) {
-            return Err(invalid("rows and columns must be 1 to 256"));
-        }
-        let cells = (grid.rows * grid.columns) as usize;
         // One more than is used does no harm, a million do.
         if layout.video_slots.len() > (SIDE_MAX * SIDE_MAX) as usize {
             return Err(invalid("at most 65536 video slots"));
@@ -85,12 +103,13 @@ impl Layout {
         let mut seen = HashSet::new();
         let mut tiles = slots(&layout.video_slots, &mut seen)?;
         let audio = slots(&layout.audio_slots, &mut seen)?;
-        tiles.truncate(cells.min(tiles_max));
+        tiles.truncate((cells as usize).min(tiles_max));
         let mut pinned = HashMap::new();
         for (place, user) in layout.pinned_user_ids.into_iter().enumerate() {
             pinned.entry(UserId(user)).or_insert(place);
         }
         Ok(Self {
+            shape,
             tiles: Slots::new(tiles),
             audio: Slots::new(audio),
             pinned,
@@ -98,6 +117,12 @@ impl Layout {
             prefer_video: layout.prefer_video_over_audio,
             include_self: layout.include_self,
         })
+    }
+
+    /// The large tile, if it has one.
+    pub(crate) fn large(&self) -> Option<Slot> {
+        let first = self.tiles.order.first();
+        first.copied().filter(|_| self.shape == Shape::Speaker)
     }
 
     /// Every slot that it may use.

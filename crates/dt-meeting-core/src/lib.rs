@@ -15,8 +15,8 @@
 //! carries claims that were checked.
 //!
 //! One idea a module: [`Config`] what a meeting is started with, `roster` and
-//! `seat` who is here, `streams` what they send, `layout`, `planning` and
-//! `subscription` who sees what where, `routing` what media handlers are told, `speakers` who is
+//! `seat` who is here, `streams` what they send, `codecs` and `demand` in which
+//! way, `layout`, `planning` and `subscription` who sees what where, `routing` what media handlers are told, `speakers` who is
 //! loud, `encryption` the order of group key messages, `meeting` the inputs
 //! themselves.
 //!
@@ -25,7 +25,9 @@
 //! `routing` alone, which names the handler in every command; another layout is
 //! another way to order the candidates in `planning`.
 
+mod codecs;
 mod config;
+mod demand;
 mod effects;
 mod encryption;
 mod error;
@@ -40,6 +42,7 @@ mod streams;
 mod subscription;
 mod time;
 
+pub use codecs::Codecs;
 pub use config::{Config, Limits, Settings};
 pub use effects::{Effect, SessionId};
 pub use encryption::{
@@ -51,7 +54,7 @@ pub use error::{
     PublishError, QualityError, Rejection, SettingsError, StreamError, SubscribeError,
 };
 pub use layout::{AUDIO_SLOTS_MAX, Layout, USER_LIST_MAX};
-pub use meeting::{Join, Meeting, Resume, Status};
+pub use meeting::{Join, Meeting, Resume, SPOTLIGHT_MAX, Status};
 pub use roster::{Credential, resume_hash};
 pub use seat::{NAME_CHARS_MAX, parse_name};
 pub use speakers::SPEAKERS_MAX;

@@ -10,6 +10,7 @@ use dt_ids::{HandlerId, ParticipantId, StreamId, UserId};
 use dt_wire::v1::{ConnectionState, Role, SendDirective, ServerMessage};
 
 use crate::{
+    codecs::Codecs,
     effects::{Effect, SessionId},
     error::JoinError,
     roster::Credential,
@@ -51,6 +52,7 @@ pub(crate) struct Seat {
     /// Whether it ever got its first answer. Before that nobody could resume it.
     pub(crate) welcomed: bool,
     pub(crate) video_streams_max: usize,
+    pub(crate) codecs: Codecs,
     /// Its published streams, in the order of publication.
     pub(crate) streams: Vec<StreamId>,
     pub(crate) subscriber: Subscriber,

@@ -3,10 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use dt_ids::{Encoding, ParticipantId, StreamId, StreamNumber, UserId};
-use dt_wire::v1::{Carrier, MediaStream, PublishStream, StreamMetadata, StreamType};
+use dt_frame::{FourCc, MediaKind};
+use dt_ids::{Encoding, HandlerId, ParticipantId, StreamId, StreamNumber, UserId};
+use dt_wire::{
+    internal::EncodingDemand,
+    v1::{Carrier, MediaStream, PublishStream, StreamMetadata, StreamType},
+};
 
-use crate::{error::PublishError, time::Time};
+use crate::{demand::Demand, error::PublishError, time::Time};
 
 /// Simulcast layers of one stream at most: as many as a frame header can number.
 pub const LAYERS_MAX: usize = Encoding::MAX.get() as usize + 1;
@@ -16,9 +20,6 @@ const SIDE_PIXELS_MAX: u32 = 16_384;
 const FRAMES_PER_SECOND_MAX: u32 = 240;
 const BITS_PER_SECOND_MAX: u32 = 200_000_000;
 const LAYER_ID_BYTES_MAX: usize = 32;
-
-const AUDIO_CODECS: &[&str] = &["opus"];
-const VIDEO_CODECS: &[&str] = &["vp08", "vp09", "av01", "avc1"];
 
 /// One published stream.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,11 @@ pub(crate) struct Published {
     pub(crate) carrier: Carrier,
     pub(crate) muted: bool,
     metadata: StreamMetadata,
+    /// The codec it was published with.
+    pub(crate) published: FourCc,
+    /// The codec it is encoded with now.
+    pub(crate) encoded: FourCc,
+    pub(crate) demand: Demand,
     /// When a key frame request was last passed on, by encoding.
     keyframes: Vec<Option<Time>>,
 }
@@ -57,7 +63,7 @@ impl Published {
             Err(_) => return Err(invalid("carrier is unknown")),
         };
         let metadata = request.metadata.ok_or(invalid("metadata is missing"))?;
-        check_metadata(kind, &metadata).map_err(invalid)?;
+        let codec = check_metadata(kind, &metadata).map_err(invalid)?;
         let encodings = metadata
             .video
             .as_ref()
@@ -71,6 +77,9 @@ impl Published {
             carrier,
             muted: request.muted,
             metadata,
+            published: codec,
+            encoded: codec,
+            demand: Demand::new(encodings),
             keyframes: vec![None; encodings],
         })
     }
@@ -79,8 +88,12 @@ impl Published {
         self.kind == StreamType::Audio
     }
 
-    pub(crate) fn codec(&self) -> &str {
-        &self.metadata.codec
+    /// Bits per second of the layer with this id; 0: not known, or no limit.
+    pub(crate) fn layer_bitrate(&self, layer_id: &str) -> u32 {
+        let video = self.metadata.video.as_ref();
+        let mut layers = video.into_iter().flat_map(|v| &v.simulcast_layers);
+        let layer = layers.find(|layer| layer.layer_id == layer_id);
+        layer.map_or(0, |layer| layer.max_bitrate)
     }
 
     pub(crate) fn encodings(&self) -> u32 {
@@ -122,19 +135,21 @@ fn default_carrier(kind: StreamType) -> Carrier {
     }
 }
 
-fn check_metadata(kind: StreamType, metadata: &StreamMetadata) -> Result<(), &'static str> {
-    let codecs = match kind {
-        StreamType::Audio => AUDIO_CODECS,
-        StreamType::VideoCamera | StreamType::VideoScreen => VIDEO_CODECS,
+/// The codec, if everything makes sense.
+fn check_metadata(kind: StreamType, metadata: &StreamMetadata) -> Result<FourCc, &'static str> {
+    let codec = metadata.codec.parse::<FourCc>();
+    let media = match kind {
+        StreamType::Audio => MediaKind::Audio,
+        StreamType::VideoCamera | StreamType::VideoScreen => MediaKind::Video,
     };
-    if !codecs.contains(&metadata.codec.as_str()) {
+    let Some(codec) = codec.ok().filter(|codec| codec.kind() == media) else {
         return Err("codec must be opus for audio; vp08, vp09, av01 or avc1 for video");
-    }
+    };
     if metadata.max_bitrate > BITS_PER_SECOND_MAX {
         return Err("max_bitrate is above 200 Mbit/s");
     }
     let Some(video) = &metadata.video else {
-        return Ok(());
+        return Ok(codec);
     };
     if kind == StreamType::Audio {
         return Err("an audio stream has no video metadata");
@@ -159,13 +174,15 @@ fn check_metadata(kind: StreamType, metadata: &StreamMetadata) -> Result<(), &'s
             return Err("max_bitrate is above 200 Mbit/s");
         }
     }
-    Ok(())
+    Ok(codec)
 }
 
 /// All streams of a meeting by id. Bounded by seats × streams a participant.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     by_id: BTreeMap<StreamId, Published>,
+    /// When encodings that nobody wants any more are given up.
+    held: BTreeMap<StreamId, Time>,
 }
 
 impl Streams {
@@ -198,8 +215,68 @@ impl Streams {
         Ok(())
     }
 
+    /// What a handler wants of a stream. The sender, when it is to send something
+    /// else.
+    pub(crate) fn demand(
+        &mut self,
+        handler: HandlerId,
+        demand: &EncodingDemand,
+        now: Time,
+        hold_ms: u64,
+    ) -> Option<UserId> {
+        let id: StreamId = demand.stream_id.parse().ok()?;
+        let stream = self.by_id.get_mut(&id)?;
+        let wanted = &demand.encodings;
+        let changed = stream.demand.report(handler, wanted, now, hold_ms);
+        let owner = stream.owner;
+        self.watch(id);
+        changed.then_some(owner)
+    }
+
+    /// Somebody receives it now, and nobody did before.
+    pub(crate) fn begin(&mut self, id: StreamId, now: Time, hold_ms: u64) {
+        if let Some(stream) = self.by_id.get_mut(&id) {
+            stream.demand.begin(now, hold_ms);
+            self.watch(id);
+        }
+    }
+
+    fn watch(&mut self, id: StreamId) {
+        let stream = self.by_id.get(&id);
+        match stream.and_then(|stream| stream.demand.next_timeout()) {
+            Some(at) => self.held.insert(id, at),
+            None => self.held.remove(&id),
+        };
+    }
+
+    /// When [`expire`](Self::expire) has something to do.
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        self.held.values().min().copied()
+    }
+
+    /// Gives up what nobody has wanted for long enough; whose directives change.
+    pub(crate) fn expire(&mut self, now: Time) -> Vec<UserId> {
+        let due = self.held.iter().filter(|(_, at)| **at <= now);
+        let due: Vec<StreamId> = due.map(|(id, _)| *id).collect();
+        let mut owners = Vec::new();
+        for id in due {
+            if let Some(stream) = self.by_id.get_mut(&id)
+                && stream.demand.expire(now)
+            {
+                owners.push(stream.owner);
+            }
+            self.watch(id);
+        }
+        owners
+    }
+
     pub(crate) fn remove(&mut self, id: StreamId) -> Option<Published> {
+        self.held.remove(&id);
         self.by_id.remove(&id)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Published> {
+        self.by_id.values_mut()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Published> {

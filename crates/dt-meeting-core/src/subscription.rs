@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dt_frame::FourCc;
 use dt_ids::{Slot, StreamId, UserId};
 use dt_wire::v1::StreamType;
 
 use crate::{
+    codecs::Codecs,
     error::{LayoutError, SubscribeError},
     layout::Layout,
     planning::{Stage, View},
@@ -19,8 +21,10 @@ use crate::{
 pub(crate) struct Subscriber {
     layout: Option<Wanted<Layout>>,
     /// Streams subscribed by name.
-    overrides: BTreeMap<StreamId, Wanted<Slot>>,
+    overrides: BTreeMap<StreamId, Wanted<ByName>>,
     assigned: BTreeMap<Slot, StreamId>,
+    /// What each assigned stream was encoded with when it was told.
+    encoded: BTreeMap<Slot, FourCc>,
     /// Who last had each slot of the layout.
     tenants: BTreeMap<Slot, (UserId, StreamType)>,
     generation: u32,
@@ -30,6 +34,14 @@ pub(crate) struct Subscriber {
 struct Wanted<T> {
     what: T,
     inherited: bool,
+}
+
+/// How a stream subscribed by name is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ByName {
+    pub(crate) slot: Slot,
+    /// Bits per second; 0: no limit.
+    pub(crate) max_bitrate: u32,
 }
 
 impl<T> Wanted<T> {
@@ -59,6 +71,29 @@ impl Subscriber {
 
     pub(crate) fn receives(&self, stream: StreamId) -> bool {
         self.assigned.values().any(|s| *s == stream)
+    }
+
+    /// Bits per second that it asked for at most of a stream; 0: no limit.
+    pub(crate) fn max_bitrate(&self, stream: StreamId) -> u32 {
+        let by_name = self.overrides.get(&stream);
+        by_name.map_or(0, |wanted| wanted.what.max_bitrate)
+    }
+
+    /// Whether its owner looks at this slot, or this person, before others.
+    pub(crate) fn favours(&self, slot: Slot, user: UserId) -> bool {
+        let layout = self.layout.as_ref().map(|wanted| &wanted.what);
+        layout.is_some_and(|l| l.large() == Some(slot) || l.pinned.contains_key(&user))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn layout(&self) -> Option<&Layout> {
+        self.layout.as_ref().map(|wanted| &wanted.what)
+    }
+
+    /// Whether whoever begins to speak is heard here.
+    pub(crate) fn hears(&self) -> bool {
+        let layout = self.layout.as_ref();
+        layout.is_some_and(|wanted| wanted.what.audio.len() > 0)
     }
 
     pub(crate) fn wants_anything(&self) -> bool {
@@ -94,10 +129,10 @@ impl Subscriber {
     fn set_layout(&mut self, layout: Layout) -> Result<(), LayoutError> {
         let slots: BTreeSet<Slot> = layout.slots().collect();
         let mut own = self.overrides.values().filter(|o| !o.inherited);
-        if let Some(taken) = own.find(|o| slots.contains(&o.what)) {
-            return Err(LayoutError::SlotTaken(taken.what));
+        if let Some(taken) = own.find(|o| slots.contains(&o.what.slot)) {
+            return Err(LayoutError::SlotTaken(taken.what.slot));
         }
-        self.overrides.retain(|_, o| !slots.contains(&o.what));
+        self.overrides.retain(|_, o| !slots.contains(&o.what.slot));
         self.tenants.retain(|slot, _| slots.contains(slot));
         self.layout = Some(Wanted::now(layout));
         Ok(())
@@ -116,15 +151,16 @@ impl Subscriber {
     pub(crate) fn subscribe_stream(
         &mut self,
         stream: StreamId,
-        slot: Slot,
+        wanted: ByName,
         max: usize,
     ) -> Result<(), SubscribeError> {
+        let slot = wanted.slot;
         let layout_has = |l: &Wanted<Layout>| l.what.slots().any(|s| s == slot);
         let by_layout = self.layout.as_ref().filter(|l| layout_has(l));
         let by_stream = self
             .overrides
             .iter()
-            .find(|(other, o)| **other != stream && o.what == slot);
+            .find(|(other, o)| **other != stream && o.what.slot == slot);
         if by_layout.is_some_and(|l| !l.inherited) || by_stream.is_some_and(|(_, o)| !o.inherited) {
             return Err(SubscribeError::SlotTaken(slot));
         }
@@ -141,8 +177,8 @@ impl Subscriber {
         }
         let crowded = self.overrides.len() >= max;
         self.overrides
-            .retain(|_, o| !o.inherited || (o.what != slot && !crowded));
-        self.overrides.insert(stream, Wanted::now(slot));
+            .retain(|_, o| !o.inherited || (o.what.slot != slot && !crowded));
+        self.overrides.insert(stream, Wanted::now(wanted));
         Ok(())
     }
 
@@ -163,16 +199,25 @@ impl Subscriber {
         others.filter(|s| counts(**s)).count()
     }
 
-    /// Brings the assignments up to date with all published streams. `None` when
-    /// nothing changes; else the generation is one higher.
-    pub(crate) fn plan(&mut self, me: UserId, stage: &Stage, videos_max: usize) -> Option<Change> {
+    /// Brings the assignments up to date with all published streams, for somebody
+    /// who decodes so much. `None` when nothing changes; else the generation is one
+    /// higher.
+    pub(crate) fn plan(
+        &mut self,
+        me: (UserId, &Codecs),
+        stage: &Stage,
+        videos_max: usize,
+    ) -> Option<Change> {
         if !self.wants_anything() && self.assigned.is_empty() {
             return None;
         }
         let next = self.assignments(me, stage, videos_max);
-        if next == self.assigned {
+        let codec = |(slot, stream): (&Slot, &StreamId)| Some((*slot, stage.get(*stream)?.codec));
+        let encoded = next.iter().filter_map(codec).collect();
+        if next == self.assigned && encoded == self.encoded {
             return None;
         }
+        self.encoded = encoded;
         let received: BTreeSet<StreamId> = next.values().copied().collect();
         let lost = self
             .assigned
@@ -187,7 +232,7 @@ impl Subscriber {
 
     fn assignments(
         &mut self,
-        me: UserId,
+        me: (UserId, &Codecs),
         stage: &Stage,
         videos_max: usize,
     ) -> BTreeMap<Slot, StreamId> {
@@ -197,7 +242,7 @@ impl Subscriber {
         let mut next: BTreeMap<Slot, StreamId> = self
             .overrides
             .iter()
-            .map(|(stream, o)| (o.what, *stream))
+            .map(|(stream, o)| (o.what.slot, *stream))
             .collect();
         let Some(Wanted { what: layout, .. }) = &self.layout else {
             return next;
@@ -219,7 +264,7 @@ impl Subscriber {
     #[cfg(test)]
     pub(crate) fn check(&self) {
         let mut slots: Vec<Slot> = self.layout.iter().flat_map(|l| l.what.slots()).collect();
-        slots.extend(self.overrides.values().map(|o| o.what));
+        slots.extend(self.overrides.values().map(|o| o.what.slot));
         let distinct: BTreeSet<Slot> = slots.iter().copied().collect();
         assert_eq!(distinct.len(), slots.len(), "slots are distinct");
         assert!(

@@ -14,8 +14,8 @@ use url::Url;
 
 use super::{Driver, Pending, Seat, now};
 use crate::{
-    Dial, Directive, Endpoint, Event, HandlerEndpoint, RequestError, Roster, Secret, StreamType,
-    encryption::Input, media::MediaReport, publisher::Shared, signaling::Report,
+    CommonCodecs, Dial, Directive, Endpoint, Event, HandlerEndpoint, RequestError, Roster, Secret,
+    StreamType, encryption::Input, media::MediaReport, publisher::Shared, signaling::Report,
 };
 
 impl<D: Dial> Driver<D> {
@@ -186,6 +186,7 @@ impl<D: Dial> Driver<D> {
             for participant in &response.existing_participants {
                 roster.insert(participant);
             }
+            roster.light(&response.meeting.clone().unwrap_or_default());
         });
         for participant in self.roster.borrow().participants() {
             self.receiving.set_owners(participant);
@@ -207,6 +208,10 @@ impl<D: Dial> Driver<D> {
             let _ = joined.send(Ok(Seat {
                 participant_id,
                 user_id,
+                common_codecs: CommonCodecs {
+                    video: !response.no_common_video_codec,
+                    audio: !response.no_common_audio_codec,
+                },
             }));
         }
     }
@@ -312,6 +317,13 @@ impl<D: Dial> Driver<D> {
                     self.tell(Event::Unpublished(owner, stream));
                 }
             }
+            Body::MeetingUpdated(updated) => {
+                let meeting = updated.meeting.unwrap_or_default();
+                if self.change_roster(|roster| roster.light(&meeting)) {
+                    let spotlight = self.roster.borrow().spotlight().to_vec();
+                    self.tell(Event::Spotlight(spotlight));
+                }
+            }
             Body::SendDirective(directive) => self.direct(&directive),
             Body::ActiveSpeakers(speakers) => {
                 let ids = speakers.participant_ids.iter();
@@ -401,7 +413,7 @@ fn directive_of(publisher: &Shared, message: &SendDirective) -> Directive {
     let id = publisher.stream_id.to_string();
     let mut encodings = message.encodings.iter();
     let Some(encoding) = encodings.find(|e| e.stream_id == id && e.encoding == 0) else {
-        return Directive::NOTHING;
+        return Directive::nothing(publisher.publication.codec);
     };
     let carrier = match (encoding.carrier(), publisher.publication.kind) {
         (Carrier::Unspecified, StreamType::Audio) => Carrier::Datagram,
@@ -417,5 +429,9 @@ fn directive_of(publisher: &Shared, message: &SendDirective) -> Directive {
             .filter_map(|id| id.parse().ok())
             .collect(),
         max_bitrate: encoding.max_bitrate,
+        codec: encoding
+            .codec
+            .parse()
+            .unwrap_or(publisher.publication.codec),
     }
 }

@@ -30,8 +30,8 @@ use tokio::{
 };
 
 use crate::{
-    Dial, Event, JoinError, JoinOptions, Layout, MeetingAccess, Publication, Publisher,
-    RequestError, Roster,
+    CommonCodecs, Dial, Event, FourCc, JoinError, JoinOptions, Layout, MediaKind, MeetingAccess,
+    Publication, Publisher, RequestError, Roster,
     encryption::{self, DeviceKey, Encryption, EncryptionMode, Input},
     health::REPORT_EVERY,
     media::MediaReport,
@@ -69,6 +69,7 @@ pub(crate) enum Command {
 pub(crate) struct Seat {
     pub(crate) participant_id: ParticipantId,
     pub(crate) user_id: UserId,
+    pub(crate) common_codecs: CommonCodecs,
 }
 
 /// The driver's ends of what it shares with the application.
@@ -110,6 +111,7 @@ pub(crate) struct Driver<D: Dial> {
     access: MeetingAccess,
     name: String,
     layout: Option<Layout>,
+    codecs: Vec<FourCc>,
     machine: Machine,
     seat: Option<(ParticipantId, UserId)>,
     session: Option<signaling::Handle>,
@@ -190,6 +192,7 @@ impl<D: Dial> Driver<D> {
             access,
             name: options.name,
             layout: options.layout,
+            codecs: options.codecs,
             machine: Machine::new(options.session, None, rand::random()),
             seat: None,
             session: None,
@@ -359,8 +362,8 @@ impl<D: Dial> Driver<D> {
             meeting_id: self.meeting_id.to_string(),
             participant_name: self.name.clone(),
             capabilities: Some(ParticipantCapabilities {
-                video_codecs: vec!["VP8".into()],
-                audio_codecs: vec!["Opus".into()],
+                video_codecs: codec_names(&self.codecs, MediaKind::Video),
+                audio_codecs: codec_names(&self.codecs, MediaKind::Audio),
                 max_video_streams: self.layout.as_ref().map_or(0, Layout::tiles),
                 ..ParticipantCapabilities::default()
             }),
@@ -527,4 +530,17 @@ impl<D: Dial> Driver<D> {
             self.machine.handle_told(session.attempt, end);
         }
     }
+}
+
+/// As `ParticipantCapabilities` names them.
+fn codec_names(codecs: &[FourCc], kind: MediaKind) -> Vec<String> {
+    let names = codecs.iter().filter(|codec| codec.kind() == kind);
+    let names = names.map(|codec| match codec {
+        FourCc::Opus => "Opus",
+        FourCc::Vp8 => "VP8",
+        FourCc::Vp9 => "VP9",
+        FourCc::Av1 => "AV1",
+        FourCc::H264 => "H264",
+    });
+    names.map(str::to_owned).collect()
 }

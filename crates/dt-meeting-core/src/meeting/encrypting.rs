@@ -79,6 +79,7 @@ impl Meeting {
             enable_e2e_encryption: settings.encryption.is_some(),
             hide_audio_levels: settings.hide_audio_levels,
             sframe_suite: settings.encryption.map_or(0, |suite| suite.number()),
+            spotlight_user_ids: self.spotlight.iter().map(|user| user.0).collect(),
         }
     }
 

@@ -1,18 +1,21 @@
 //! Coming in, coming back, going away.
 
+use dt_frame::MediaKind;
 use dt_ids::{ParticipantId, StreamId, UserId};
 use dt_wire::{
     CloseCode,
     internal::{RegisterParticipant, UnregisterParticipant},
     v1::{
-        ConnectionState, E2eeEntry, JoinResponse, LeaveReason, Participant, ParticipantJoined,
-        ParticipantLeft, ParticipantUpdated, Role, ServerMessage, server_message::Body,
+        ConnectionState, E2eeEntry, JoinResponse, LeaveReason, MediaStream, Participant,
+        ParticipantJoined, ParticipantLeft, ParticipantUpdated, Role, ServerMessage,
+        server_message::Body,
     },
 };
 use rand::CryptoRng;
 
 use super::{Meeting, Phase};
 use crate::{
+    codecs::Codecs,
     effects::{Effect, SessionId},
     encryption::Offer,
     error::JoinError,
@@ -35,6 +38,8 @@ pub struct Join {
     pub name: String,
     /// Videos that the client decodes at most; 0: the default.
     pub max_video_streams: u32,
+    /// What the client encodes and decodes.
+    pub codecs: Codecs,
     /// What the client can do of encryption, if anything.
     pub e2ee: Option<Offer>,
 }
@@ -48,6 +53,8 @@ pub struct Resume {
     pub kept_streams: Vec<String>,
     /// As in [`Join`]; `None`: as before.
     pub max_video_streams: Option<u32>,
+    /// As in [`Join`]; `None`: as before.
+    pub codecs: Option<Codecs>,
     /// As in [`Join`].
     pub e2ee: Option<Offer>,
 }
@@ -89,6 +96,7 @@ impl Meeting {
             connection: Connection::Connected(Line::new(session, now)),
             welcomed: false,
             video_streams_max: self.video_streams_max(join.max_video_streams),
+            codecs: join.codecs,
             streams: Vec::new(),
             subscriber: Subscriber::default(),
             directive: Default::default(),
@@ -103,6 +111,7 @@ impl Meeting {
         self.roster.insert(seat);
         self.phase = Phase::Running;
         self.begun = true;
+        self.codecs_stale = true;
         self.push_all(Some(user), Body::ParticipantJoined(joined), now);
         self.register(user);
         let encryption = self.encryption.as_mut();
@@ -145,6 +154,10 @@ impl Meeting {
         seat.subscriber.inherit();
         if let Some(max) = video_streams_max {
             seat.video_streams_max = max;
+        }
+        if let Some(codecs) = &resume.codecs {
+            self.codecs_stale |= *codecs != seat.codecs;
+            seat.codecs.clone_from(codecs);
         }
         let dropped: Vec<StreamId> = seat
             .streams
@@ -230,6 +243,8 @@ impl Meeting {
             resumed,
             send_directive: Some(directive),
             e2ee,
+            no_common_video_codec: self.lacks_codec(user, MediaKind::Video),
+            no_common_audio_codec: self.lacks_codec(user, MediaKind::Audio),
             ..JoinResponse::default()
         };
         let subscribed = seat.subscriber.wants_anything() || seat.subscriber.generation() > 0;
@@ -268,7 +283,7 @@ impl Meeting {
         let mut command = RegisterParticipant {
             participant_id: seat.participant.to_string(),
             meeting_id: self.config.meeting.to_string(),
-            streams: streams.map(|stream| stream.to_wire()).collect(),
+            streams: streams.map(|s| for_handlers(s.to_wire())).collect(),
             user_id: user.0,
             generation: None,
         };
@@ -345,6 +360,7 @@ impl Meeting {
         self.routes.forget_receiver(user, &seat.subscriber);
         self.speakers.forget(user, now);
         self.plan_stale = true;
+        self.codecs_stale = true;
         let code = match reason {
             LeaveReason::Kicked => CloseCode::Removed,
             LeaveReason::MeetingEnded => CloseCode::MeetingEnded,
@@ -356,6 +372,7 @@ impl Meeting {
             reason: reason.into(),
         };
         self.push_all(None, Body::ParticipantLeft(left), now);
+        self.forget_spotlight(user, now);
         if self.roster.len() == 0 && self.phase == Phase::Running {
             self.phase = Phase::Empty { since: now };
         }
@@ -376,6 +393,15 @@ impl Meeting {
             });
         }
     }
+}
+
+/// A stream as handlers know it: of any codec, for that may change while it is
+/// sent.
+fn for_handlers(mut stream: MediaStream) -> MediaStream {
+    if let Some(metadata) = &mut stream.metadata {
+        metadata.codec.clear();
+    }
+    stream
 }
 
 fn random_token(rng: &mut impl CryptoRng) -> [u8; RESUME_TOKEN_BYTES] {

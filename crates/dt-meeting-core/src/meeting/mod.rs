@@ -22,11 +22,12 @@ use std::collections::BTreeSet;
 
 use dt_ids::{HandlerId, ParticipantId, StreamId, UserId};
 use dt_wire::{
-    internal::Generation,
+    internal::{EncodingDemand, Generation},
     v1::{Ack, StreamQualityUpdate, client_message::Body as Request, server_message::Body},
 };
 
 pub use joining::{Join, Resume};
+pub use moderation::SPOTLIGHT_MAX;
 
 use crate::{
     config::Config,
@@ -54,10 +55,16 @@ pub struct Meeting {
     encryption: Option<Encryption>,
     /// Somebody has joined, perhaps left since.
     begun: bool,
+    /// Whom a host put before everybody, first place first.
+    spotlight: Vec<UserId>,
+    /// Who would hear somebody that begins to speak, when directives were made.
+    listeners: Listeners,
     /// The number of people that was told last.
     live_told: usize,
     /// Something that assignments follow from has changed.
     plan_stale: bool,
+    /// Somebody came, went, or knows other codecs.
+    codecs_stale: bool,
     /// Those whose send directive may have changed.
     directives_stale: BTreeSet<UserId>,
     /// Sessions that can't be served any more.
@@ -75,6 +82,15 @@ enum Phase {
     Idle,
     /// Over for good, or ruled by somebody else.
     Over,
+}
+
+/// Who has room for any voice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Listeners {
+    #[default]
+    Nobody,
+    One(UserId),
+    Several,
 }
 
 /// A meeting in numbers.
@@ -105,8 +121,11 @@ impl Meeting {
             streams: Streams::default(),
             speakers: Speakers::default(),
             routes: Routes::default(),
+            spotlight: Vec::new(),
+            listeners: Listeners::default(),
             live_told: 0,
             plan_stale: false,
+            codecs_stale: false,
             directives_stale: BTreeSet::new(),
             doomed: BTreeSet::new(),
             out: Vec::new(),
@@ -171,6 +190,7 @@ impl Meeting {
             Request::RequestKeyframe(r) => self.request_keyframe(user, &r, now),
             Request::StreamQualityUpdate(r) => self.quality(user, &r),
             Request::RemoveParticipant(r) => self.remove_participant(user, &r, now),
+            Request::SetSpotlight(r) => self.set_spotlight(user, &r, now),
             Request::Mls(r) => {
                 self.encrypt(user, request_id, r, now);
                 return self.settle(now);
@@ -273,6 +293,21 @@ impl Meeting {
         if self.config.handlers.contains(&handler) {
             // Audio slots may follow, tiles do when somebody has spoken long enough.
             self.plan_stale |= self.speakers.report(handler, users, now);
+        }
+        self.settle(now)
+    }
+
+    /// Which encodings of a stream its receivers at one handler want.
+    pub fn handle_demand(
+        &mut self,
+        handler: HandlerId,
+        demand: &EncodingDemand,
+        now: Time,
+    ) -> Vec<Effect> {
+        if self.config.handlers.contains(&handler) {
+            let hold_ms = self.config.limits.encoding_kept_ms;
+            let owner = self.streams.demand(handler, demand, now, hold_ms);
+            self.directives_stale.extend(owner);
         }
         self.settle(now)
     }

@@ -4,15 +4,19 @@ use dt_ids::{ParticipantId, UserId};
 use dt_wire::{
     CloseCode,
     v1::{
-        Ack, LeaveReason, ParticipantLeft, RemoveParticipant, ServerMessage, server_message::Body,
+        Ack, LeaveReason, MeetingUpdated, ParticipantLeft, RemoveParticipant, ServerMessage,
+        SetSpotlight, server_message::Body,
     },
 };
 
-use super::{Answer, Meeting, Phase};
+use super::{Answer, Listeners, Meeting, Phase};
 use crate::{
     effects::Effect, error::ModerationError, roster::Roster, routing::Routes, seat::Seat,
     speakers::Speakers, streams::Streams, time::Time,
 };
+
+/// People in the spotlight at most: a grid of three by three.
+pub const SPOTLIGHT_MAX: usize = 9;
 
 impl Meeting {
     fn require_host(&self, user: UserId) -> Result<(), ModerationError> {
@@ -53,6 +57,50 @@ impl Meeting {
         Ok(Body::Ack(Ack {}))
     }
 
+    /// Everybody sees these people right behind whom they pinned themselves.
+    pub(super) fn set_spotlight(
+        &mut self,
+        user: UserId,
+        request: &SetSpotlight,
+        now: Time,
+    ) -> Answer {
+        self.require_host(user)?;
+        if request.participant_ids.len() > SPOTLIGHT_MAX {
+            return Err(ModerationError::TooMany(SPOTLIGHT_MAX).into());
+        }
+        let mut spotlight = Vec::new();
+        for id in &request.participant_ids {
+            let id: ParticipantId = id.parse().map_err(|_| ModerationError::Invalid)?;
+            let target = self.roster.by_participant(id);
+            let target = target.ok_or(ModerationError::NoParticipant)?;
+            if !spotlight.contains(&target) {
+                spotlight.push(target);
+            }
+        }
+        self.use_spotlight(spotlight, now);
+        Ok(Body::Ack(Ack {}))
+    }
+
+    /// Whoever leaves drops out of it.
+    pub(super) fn forget_spotlight(&mut self, user: UserId, now: Time) {
+        let mut spotlight = self.spotlight.clone();
+        spotlight.retain(|u| *u != user);
+        self.use_spotlight(spotlight, now);
+    }
+
+    fn use_spotlight(&mut self, spotlight: Vec<UserId>, now: Time) {
+        if self.spotlight == spotlight {
+            return;
+        }
+        let before = std::mem::replace(&mut self.spotlight, spotlight);
+        for user in before.iter().chain(&self.spotlight.clone()) {
+            self.touch_streams(*user);
+        }
+        self.plan_stale = true;
+        let meeting = Some(self.info());
+        self.push_all(None, Body::MeetingUpdated(MeetingUpdated { meeting }), now);
+    }
+
     pub(super) fn end_by(&mut self, user: UserId, request_id: u64) -> Result<(), ModerationError> {
         self.require_host(user)?;
         if let (Some(line), true) = (self.roster.get(user).and_then(Seat::line), request_id != 0) {
@@ -88,7 +136,10 @@ impl Meeting {
         self.speakers = Speakers::default();
         self.routes = Routes::default();
         self.encryption = None;
+        self.spotlight.clear();
+        self.listeners = Listeners::default();
         self.plan_stale = false;
+        self.codecs_stale = false;
         self.directives_stale.clear();
         self.doomed.clear();
         self.live_told = 0;

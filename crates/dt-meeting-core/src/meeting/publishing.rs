@@ -41,6 +41,7 @@ impl Meeting {
         )?;
         seat.streams.push(id);
         self.plan_stale = true;
+        self.codecs_stale = true;
         self.directives_stale.insert(user);
         self.register(user);
         let body = Body::StreamPublished(published);

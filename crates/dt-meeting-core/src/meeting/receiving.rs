@@ -10,7 +10,7 @@ use super::{Answer, Meeting};
 use crate::{
     error::{KeyframeError, LayoutError, Rejection, SubscribeError},
     layout::Layout,
-    subscription::Subscriber,
+    subscription::{ByName, Subscriber},
     time::Time,
 };
 
@@ -34,6 +34,8 @@ impl Meeting {
         let layout = Layout::parse(layout, self.config.limits.video_streams_max)?;
         if let Some(seat) = self.roster.get_mut(user) {
             apply(&mut seat.subscriber, layout)?;
+            // What it looks at first may have changed while all tiles stay.
+            self.routes.touch_receiver(&seat.subscriber);
         }
         self.plan_one(user);
         Ok(Body::StreamAssignments(self.assignments(user)))
@@ -61,17 +63,24 @@ impl Meeting {
         let slot =
             Slot::try_from(request.slot).map_err(|_| invalid("slot must be 1 to 16777215"))?;
         let is_video = |id| self.streams.get(id).is_some_and(|s| !s.is_audio());
-        if self.streams.get(id).is_none() {
-            return Err(SubscribeError::NoStream.into());
-        }
+        let stream = self.streams.get(id).ok_or(SubscribeError::NoStream)?;
+        let options = request.options.clone().unwrap_or_default();
+        let layer_bitrate = stream.layer_bitrate(&options.preferred_layer);
+        let limits = [options.max_bitrate, layer_bitrate].into_iter();
+        let wanted = ByName {
+            slot,
+            max_bitrate: limits.filter(|limit| *limit > 0).min().unwrap_or(0),
+        };
         if let Some(seat) = self.roster.get_mut(user) {
             let videos_max = seat.video_streams_max;
             if is_video(id) && seat.subscriber.subscribed_of(is_video, id) >= videos_max {
                 return Err(SubscribeError::TooMany(videos_max).into());
             }
             seat.subscriber
-                .subscribe_stream(id, slot, self.config.limits.overrides_max)?;
+                .subscribe_stream(id, wanted, self.config.limits.overrides_max)?;
         }
+        // It may be another limit alone.
+        self.routes.touch(id);
         self.plan_and_push(user, now);
         Ok(Body::SubscriptionAck(SubscriptionAck {
             stream_id: id.to_string(),
@@ -153,7 +162,7 @@ impl Meeting {
                 stream_type: stream.kind.into(),
                 stream_number: u32::from(stream.number.get()),
                 carrier: stream.carrier.into(),
-                codec: stream.codec().to_owned(),
+                codec: stream.encoded.as_str().to_owned(),
             })
         });
         StreamAssignments {

@@ -1,17 +1,22 @@
 //! What follows from the state: assignments, routes, send directives, pushes of
 //! speakers, the live number. Nothing here decides; it all can be derived anew.
 
-use dt_ids::{StreamId, UserId};
+use dt_frame::MediaKind;
+use dt_ids::{Slot, StreamId, UserId};
 use dt_wire::{
-    internal::{Destination, RouteMediaCommand},
-    v1::{ActiveSpeakers, EncodingDirective, SendDirective, server_message::Body},
+    internal::{Destination, DestinationClass, RouteMediaCommand},
+    v1::{ActiveSpeakers, EncodingDirective, SendDirective, StreamType, server_message::Body},
 };
 
-use super::{Meeting, Phase};
+use super::{Listeners, Meeting, Phase};
 use crate::{
+    codecs::Receivers,
     effects::Effect,
     planning::{Candidate, Stage},
     routing,
+    seat::Seat,
+    streams::Published,
+    subscription::Subscriber,
     time::Time,
 };
 
@@ -43,18 +48,67 @@ impl Meeting {
             let speakers = self.speakers_message(&users);
             self.push_all(None, Body::ActiveSpeakers(speakers), now);
         }
+        let floor = self.speakers.floor();
         if self.speakers.promote(now, promotion_ms) {
             self.plan_stale = true;
+        }
+        if self.speakers.floor() != floor {
+            for user in floor.into_iter().chain(self.speakers.floor()) {
+                self.touch_streams(user);
+            }
+        }
+        if std::mem::take(&mut self.codecs_stale) {
+            self.choose_codecs();
         }
         if std::mem::take(&mut self.plan_stale) {
             self.plan_all(now);
         }
         for stream in self.routes.take_stale() {
-            self.route(stream);
+            self.route(stream, now);
         }
+        self.find_listeners();
         while let Some(user) = self.directives_stale.pop_first() {
             self.direct(user, now);
         }
+    }
+
+    /// Chooses anew what every stream is encoded with.
+    fn choose_codecs(&mut self) {
+        let receivers = Receivers::new(self.roster.iter().map(|seat| &seat.codecs));
+        for stream in self.streams.iter_mut() {
+            let Some(owner) = self.roster.get(stream.owner) else {
+                continue;
+            };
+            let codec = receivers.choose(stream.published, &owner.codecs);
+            if codec != stream.encoded {
+                stream.encoded = codec;
+                self.plan_stale = true;
+                self.directives_stale.insert(stream.owner);
+            }
+        }
+    }
+
+    /// Whether it decodes nothing that the others encode now, or would.
+    pub(super) fn lacks_codec(&self, user: UserId, kind: MediaKind) -> bool {
+        let Some(seat) = self.roster.get(user) else {
+            return false;
+        };
+        let receivers = Receivers::new(self.roster.iter().map(|seat| &seat.codecs));
+        let others = self.roster.iter().filter(|other| other.user != user);
+        let mut encoded = others.flat_map(|other| {
+            let streams = other.streams.iter().filter_map(|id| self.streams.get(*id));
+            let published = streams.map(|stream| stream.published);
+            published
+                .filter(|codec| codec.kind() == kind)
+                .chain(other.codecs.first(kind))
+                .map(|published| receivers.choose(published, &other.codecs))
+        });
+        let mut any = false;
+        let decodes_one = encoded.any(|codec| {
+            any = true;
+            seat.codecs.knows(codec)
+        });
+        any && !decodes_one
     }
 
     pub(super) fn speakers_message(&self, users: &[UserId]) -> ActiveSpeakers {
@@ -70,11 +124,13 @@ impl Meeting {
             user: stream.owner,
             kind: stream.kind,
             muted: stream.muted,
+            codec: stream.encoded,
             rank: self.speakers.rank(stream.owner),
             promoted_rank: self.speakers.promoted_rank(stream.owner),
             last_spoke: self.speakers.last_spoke(stream.owner),
         };
-        Stage::new(self.streams.iter().map(candidate).collect())
+        let candidates = self.streams.iter().map(candidate).collect();
+        Stage::new(candidates, &self.spotlight, self.speakers.floor())
     }
 
     fn plan_all(&mut self, now: Time) {
@@ -97,7 +153,8 @@ impl Meeting {
         let Some(seat) = self.roster.get_mut(user) else {
             return false;
         };
-        let Some(change) = seat.subscriber.plan(user, stage, seat.video_streams_max) else {
+        let me = (user, &seat.codecs);
+        let Some(change) = seat.subscriber.plan(me, stage, seat.video_streams_max) else {
             return false;
         };
         self.routes.reassign(user, &seat.subscriber, &change.lost);
@@ -105,13 +162,17 @@ impl Meeting {
     }
 
     /// Tells the stream's handler its whole set of receivers, if that changed.
-    fn route(&mut self, id: StreamId) {
+    fn route(&mut self, id: StreamId, now: Time) {
         let stream = self.streams.get(id);
         let owner = stream.and_then(|s| self.roster.get(s.owner));
         let handler = owner.and_then(|seat| seat.handlers.first().copied());
         let destinations = self.destinations(id);
         if let Some(owner) = owner {
             self.directives_stale.insert(owner.user);
+        }
+        if !destinations.is_empty() && !self.routes.is_routed(id) {
+            let hold_ms = self.config.limits.encoding_kept_ms;
+            self.streams.begin(id, now, hold_ms);
         }
         if let Some(handler) = self.routes.update(id, handler, &destinations) {
             let command = RouteMediaCommand {
@@ -127,17 +188,75 @@ impl Meeting {
 
     /// Who gets a stream now: nobody while it is muted.
     pub(super) fn destinations(&self, id: StreamId) -> Vec<Destination> {
-        if self.streams.get(id).is_none_or(|stream| stream.muted) {
+        let Some(stream) = self.streams.get(id).filter(|stream| !stream.muted) else {
             return Vec::new();
-        }
+        };
         let receivers = self.routes.receivers(id).filter_map(|(user, slot)| {
             let seat = self.roster.get(user).filter(|seat| seat.receives())?;
             Some(Destination {
                 participant_id: seat.participant.to_string(),
                 stream_number: routing::label(&seat.subscriber, slot),
+                class: self.class(stream, &seat.subscriber, slot).into(),
+                max_bitrate: seat.subscriber.max_bitrate(id),
+                ..Destination::default()
             })
         });
         receivers.collect()
+    }
+
+    /// What a picture matters to a receiver beside its others.
+    pub(super) fn class(
+        &self,
+        stream: &Published,
+        subscriber: &Subscriber,
+        slot: Slot,
+    ) -> DestinationClass {
+        let person = stream.owner;
+        let speaker = self.speakers.floor() == Some(person)
+            || self.spotlight.contains(&person)
+            || subscriber.favours(slot, person);
+        match stream.kind {
+            StreamType::VideoScreen => DestinationClass::Screen,
+            StreamType::VideoCamera if speaker => DestinationClass::Speaker,
+            // Sound goes before every class.
+            StreamType::VideoCamera | StreamType::Audio => DestinationClass::Other,
+        }
+    }
+
+    /// What handlers know of its streams may have changed.
+    pub(super) fn touch_streams(&mut self, user: UserId) {
+        for stream in self.roster.get(user).into_iter().flat_map(|s| &s.streams) {
+            self.routes.touch(*stream);
+        }
+    }
+
+    /// Finds out who would hear whoever begins to speak. A microphone is sent to
+    /// its handler also while no slot has room for it: else nobody could know
+    /// that it speaks.
+    fn find_listeners(&mut self) {
+        let hears = |seat: &&Seat| seat.receives() && seat.subscriber.hears();
+        let mut hearing = self.roster.iter().filter(hears).map(|seat| seat.user);
+        let listeners = match (hearing.next(), hearing.next()) {
+            (None, _) => Listeners::Nobody,
+            (Some(user), None) => Listeners::One(user),
+            (Some(_), Some(_)) => Listeners::Several,
+        };
+        if listeners != self.listeners {
+            self.listeners = listeners;
+            let voices = self.streams.iter().filter(|stream| stream.is_audio());
+            self.directives_stale
+                .extend(voices.map(|voice| voice.owner));
+        }
+    }
+
+    /// Whether a stream is to be sent at all.
+    fn is_wanted(&self, stream: &Published) -> bool {
+        let heard = match self.listeners {
+            Listeners::Nobody => false,
+            Listeners::One(user) => user != stream.owner,
+            Listeners::Several => true,
+        };
+        self.routes.is_routed(stream.id) || (stream.is_audio() && !stream.muted && heard)
     }
 
     /// Tells a sender what to send, if that changed.
@@ -161,13 +280,26 @@ impl Meeting {
         let streams = seat.streams.iter().filter_map(|id| self.streams.get(*id));
         let encodings = streams.flat_map(|stream| {
             let handler_ids = handler_ids.clone();
-            (0..stream.encodings()).map(move |encoding| EncodingDirective {
-                stream_id: stream.id.to_string(),
-                encoding,
-                active: self.routes.is_routed(stream.id),
-                handler_ids: handler_ids.clone(),
-                carrier: stream.carrier.into(),
-                max_bitrate: 0,
+            let codec = match stream.encoded {
+                codec if codec == stream.published => "",
+                codec => codec.as_str(),
+            };
+            let wanted = self.is_wanted(stream);
+            (0..stream.encodings()).map(move |encoding| {
+                // A voice that nobody hears now is the next speaker's.
+                let demand = match stream.is_audio() {
+                    true => Some(0),
+                    false => stream.demand.of(encoding),
+                };
+                EncodingDirective {
+                    stream_id: stream.id.to_string(),
+                    encoding,
+                    active: wanted && demand.is_some(),
+                    handler_ids: handler_ids.clone(),
+                    carrier: stream.carrier.into(),
+                    max_bitrate: demand.unwrap_or(0),
+                    codec: codec.to_owned(),
+                }
             })
         });
         SendDirective {

@@ -39,7 +39,9 @@ impl Meeting {
             .speakers
             .next_timeout(limits.speakers_interval_ms, limits.promotion_ms);
         let encryption = self.encryption.as_ref().and_then(|e| e.next_timeout());
-        seats.chain(empty).chain(speakers).chain(encryption).min()
+        let demand = self.streams.next_timeout();
+        let others = empty.into_iter().chain(speakers).chain(encryption);
+        seats.chain(others).chain(demand).min()
     }
 
     /// Does what is due at `now`. Calling it early does no harm.
@@ -75,6 +77,7 @@ impl Meeting {
             self.phase = Phase::Idle;
             self.out.push(Effect::Idle);
         }
+        self.directives_stale.extend(self.streams.expire(now));
         self.settle(now)
     }
 

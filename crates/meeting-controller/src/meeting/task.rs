@@ -315,6 +315,7 @@ fn handler_event(core: &mut Meeting, handler: HandlerId, event: Event, now: Time
             Ok(id) => core.handle_media_session(handler, id, state.connected, now),
             Err(_) => Vec::new(),
         },
+        Event::Demand(demand) => core.handle_demand(handler, &demand, now),
         Event::Telemetry(report) => {
             let report = StreamQualityUpdate {
                 stream_id: report.stream_id,

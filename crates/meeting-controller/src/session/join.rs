@@ -1,7 +1,7 @@
 //! Letting a client in: the checks before a meeting is asked.
 
 use dt_ids::{MeetingCode, MeetingId};
-use dt_meeting_core::{Credential, Join, JoinError, Offer, Rejection, Resume, resume_hash};
+use dt_meeting_core::{Codecs, Credential, Join, JoinError, Offer, Rejection, Resume, resume_hash};
 use dt_token::{JoinClaims, TokenError};
 use dt_wire::{
     CloseCode,
@@ -122,6 +122,8 @@ pub(super) async fn join(
 async fn check(context: &Context, request: JoinRequest) -> Result<(MeetingId, Way), Refused> {
     let named = named(context, &request.meeting_id)?;
     let wish = request.capabilities.as_ref().map(|c| c.max_video_streams);
+    let codecs = request.capabilities.as_ref();
+    let codecs = codecs.map(|c| Codecs::parse(&c.video_codecs, &c.audio_codecs));
     let e2ee = request.e2ee.map(offer).transpose()?;
     if !request.resume_token.is_empty() {
         if request.resume_token.len() != RESUME_TOKEN_BYTES {
@@ -134,6 +136,7 @@ async fn check(context: &Context, request: JoinRequest) -> Result<(MeetingId, Wa
             hash: resume_hash(&request.resume_token),
             kept_streams: request.kept_stream_ids,
             max_video_streams: wish,
+            codecs,
             e2ee,
         };
         return Ok((named.ok_or(Refused::NotHere)?, Way::Resume(resume)));
@@ -159,6 +162,7 @@ async fn check(context: &Context, request: JoinRequest) -> Result<(MeetingId, Wa
         credential: Credential::of(&request.join_token),
         name: request.participant_name,
         max_video_streams: wish.unwrap_or(0),
+        codecs: codecs.unwrap_or_default(),
         e2ee,
     };
     Ok((claims.meeting_id, Way::Join(join)))

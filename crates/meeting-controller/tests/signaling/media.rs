@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use dt_token::Role;
 use dt_wire::{
-    internal::{MediaTelemetry, SpeakerLevels, handler_event::Event},
+    internal::{
+        DestinationClass, EncodingDemand, MediaTelemetry, SpeakerLevels, WantedEncoding,
+        handler_event::Event,
+    },
     v1::{
-        ErrorCode, RequestKeyframe, RequestMediaToken, SetMute, StreamType, UnpublishStream,
+        ErrorCode, JoinRequest, ParticipantCapabilities, RequestKeyframe, RequestMediaToken,
+        SetMute, StreamType, SubscribeStream, SubscriptionOptions, UnpublishStream,
         client_message::Body as Request, server_message::Body,
     },
 };
@@ -267,4 +271,92 @@ async fn a_handlers_new_certificate_is_told_within_a_minute() {
     let (_ben, welcome) = bench.join("Ben", Role::Guest).await;
     let hashes = welcome.media_server.unwrap().certificate_hashes;
     assert_eq!(hashes, vec![vec![2; 32]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handlers_receivers_want_is_what_the_sender_is_told() {
+    let bench = Bench::new().await;
+    let (mut ana, _) = bench.join("Ana", Role::Host).await;
+    let camera = ana.publish(StreamType::VideoCamera, 1).await;
+    let (mut ben, _) = bench.join("Ben", Role::Guest).await;
+    ben.subscribe().await;
+    let told = |b| {
+        if let Body::SendDirective(d) = b {
+            let [encoding] = &d.encodings[..] else {
+                panic!("{d:?}")
+            };
+            Some((encoding.active, encoding.max_bitrate))
+        } else {
+            None
+        }
+    };
+    while ana.push(told).await != (true, 0) {}
+    for (encodings, directive) in [
+        (
+            vec![WantedEncoding {
+                encoding: 0,
+                max_bitrate: 200_000,
+            }],
+            (true, 200_000),
+        ),
+        (vec![], (false, 0)),
+        (vec![WantedEncoding::default()], (true, 0)),
+    ] {
+        let demand = EncodingDemand {
+            stream_id: camera.clone(),
+            encodings,
+        };
+        bench
+            .handler
+            .tell(bench.meeting, Event::Demand(demand))
+            .await;
+        assert_eq!(ana.push(told).await, directive);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_is_told_what_each_receiver_asked_for() {
+    let bench = Bench::new().await;
+    let (mut ana, _) = bench.join("Ana", Role::Host).await;
+    let screen = ana.publish(StreamType::VideoScreen, 1).await;
+    let (mut ben, _) = bench.join("Ben", Role::Guest).await;
+    let request = SubscribeStream {
+        stream_id: screen.clone(),
+        options: Some(SubscriptionOptions {
+            max_bitrate: 300_000,
+            ..SubscriptionOptions::default()
+        }),
+        slot: 5,
+    };
+    ben.ask(Request::SubscribeStream(request)).await;
+    eventually("it is routed", || {
+        bench.handler.receivers(&screen).len() == 1
+    })
+    .await;
+    let to = bench.handler.routes.lock().unwrap()[&screen].destinations[0].clone();
+    assert_eq!(
+        (to.class(), to.max_bitrate),
+        (DestinationClass::Screen, 300_000)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_without_a_common_codec_joins_and_is_told() {
+    let bench = Bench::new().await;
+    let (mut ana, welcome) = bench.join("Ana", Role::Host).await;
+    assert!(!welcome.no_common_video_codec);
+    ana.publish(StreamType::VideoCamera, 1).await;
+    let mut eve = bench.connect().await;
+    let request = JoinRequest {
+        capabilities: Some(ParticipantCapabilities {
+            video_codecs: vec!["AV1".into()],
+            audio_codecs: vec!["Opus".into()],
+            ..ParticipantCapabilities::default()
+        }),
+        ..bench.join_request("Eve", Role::Guest)
+    };
+    let welcome = eve.join(request).await;
+    assert!(welcome.no_common_video_codec);
+    assert!(!welcome.no_common_audio_codec);
+    assert!(eve.subscribe().await.assignments.is_empty());
 }

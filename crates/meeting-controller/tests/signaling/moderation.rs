@@ -5,7 +5,7 @@ use dt_token::Role;
 use dt_wire::{
     internal::EndMeetingCall,
     v1::{
-        EndMeeting, ErrorCode, JoinRequest, LeaveReason, RemoveParticipant,
+        EndMeeting, ErrorCode, JoinRequest, LeaveReason, RemoveParticipant, SetSpotlight,
         client_message::Body as Request, server_message::Body,
     },
 };
@@ -103,4 +103,30 @@ async fn a_meeting_ended_over_the_api_ends_here_too() {
     bench.controller.end_meeting(request).await.unwrap();
     assert_eq!(ana.close_code().await, 7);
     assert!(matches!(bench.assign(10).await, Err(RpcError::NotFound(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_host_puts_somebody_into_the_spotlight_and_everybody_learns_it() {
+    let bench = Bench::new().await;
+    let (mut ana, _) = bench.join("Ana", Role::Host).await;
+    let (mut ben, ben_is) = bench.join("Ben", Role::Guest).await;
+    let light = Request::SetSpotlight(SetSpotlight {
+        participant_ids: vec![ben_is.participant_id.clone()],
+    });
+    assert_eq!(
+        code(&ben.refused(light.clone()).await),
+        ErrorCode::Forbidden
+    );
+    assert!(matches!(ana.ask(light).await, Body::Ack(_)));
+    let lit = |b| {
+        if let Body::MeetingUpdated(updated) = b {
+            updated.meeting.map(|m| m.spotlight_user_ids)
+        } else {
+            None
+        }
+    };
+    assert_eq!(ben.push(lit).await, [ben_is.user_id]);
+    let (_cem, cem_is) = bench.join("Cem", Role::Guest).await;
+    let meeting = cem_is.meeting.expect("it says what it is");
+    assert_eq!(meeting.spotlight_user_ids, [ben_is.user_id]);
 }

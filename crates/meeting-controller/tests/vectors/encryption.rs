@@ -28,6 +28,7 @@ fn encrypted() -> MeetingInfo {
         enable_e2e_encryption: true,
         hide_audio_levels: true,
         sframe_suite: 4,
+        spotlight_user_ids: vec![],
     }
 }
 

@@ -6,12 +6,13 @@ use dt_wire::v1::{
     EncodingDirective, EndMeeting, ErrorCode, ErrorMessage, GridLayout, HealthReport, Heartbeat,
     JoinRequest, JoinResponse, Layout, Leave, LeaveReason, MediaClientMessage, MediaHello,
     MediaServerInfo, MediaServerMessage, MediaStream, MediaToken, MediaWelcome, MeetingInfo,
-    Participant, ParticipantCapabilities, ParticipantJoined, ParticipantLeft, ParticipantUpdated,
-    PublishStream, RemoveParticipant, RequestKeyframe, RequestMediaToken, Role, SendDirective,
-    ServerMessage, SessionCarrier, SetMute, SimulcastLayer, StreamAssignment, StreamAssignments,
+    MeetingUpdated, Participant, ParticipantCapabilities, ParticipantJoined, ParticipantLeft,
+    ParticipantUpdated, PublishStream, ReceiverReport, RemoveParticipant, RequestKeyframe,
+    RequestMediaToken, Role, SendDirective, SenderReport, ServerMessage, SessionCarrier, SetMute,
+    SetSpotlight, SimulcastLayer, SpeakerLayout, StreamAssignment, StreamAssignments,
     StreamMetadata, StreamMute, StreamPublished, StreamQualityUpdate, StreamType,
     StreamUnpublished, SubscribeLayout, SubscribeStream, SubscriptionAck, SubscriptionOptions,
-    UnpublishStream, UnsubscribeLayout, UnsubscribeStream, UpdateLayout, VideoMetadata,
+    TileReport, UnpublishStream, UnsubscribeLayout, UnsubscribeStream, UpdateLayout, VideoMetadata,
     client_message::Body as C, layout::Kind, media_client_message::Body as M,
     media_server_message::Body as N, server_message::Body as S,
 };
@@ -133,7 +134,18 @@ fn directive() -> SendDirective {
             handler_ids: vec![HANDLER.into()],
             carrier: Carrier::Stream.into(),
             max_bitrate: 0,
+            codec: String::new(),
         }],
+    }
+}
+
+fn spotlit() -> MeetingInfo {
+    MeetingInfo {
+        meeting_id: MEETING.into(),
+        display_name: "Standup".into(),
+        max_participants: 100,
+        spotlight_user_ids: vec![1, u64::MAX],
+        ..MeetingInfo::default()
     }
 }
 
@@ -300,6 +312,40 @@ pub(crate) fn from_clients() -> Vec<Vector> {
             }),
         ),
         client("end_meeting", u64::MAX, C::EndMeeting(EndMeeting {})),
+        client(
+            // Without slots: the two languages write them and the kind in different
+            // orders.
+            "subscribe_speaker_view",
+            16,
+            C::SubscribeLayout(SubscribeLayout {
+                layout: Some(Layout {
+                    kind: Some(Kind::Speaker(SpeakerLayout { strip: 5 })),
+                    ..Layout::default()
+                }),
+            }),
+        ),
+        client(
+            "subscribe_one_large_tile",
+            17,
+            C::SubscribeLayout(SubscribeLayout {
+                layout: Some(Layout {
+                    kind: Some(Kind::Speaker(SpeakerLayout { strip: 0 })),
+                    ..Layout::default()
+                }),
+            }),
+        ),
+        client(
+            "set_spotlight",
+            18,
+            C::SetSpotlight(SetSpotlight {
+                participant_ids: vec![BEN.into(), ANA.into()],
+            }),
+        ),
+        client(
+            "end_spotlight",
+            19,
+            C::SetSpotlight(SetSpotlight::default()),
+        ),
     ]
 }
 
@@ -331,10 +377,13 @@ pub(crate) fn from_servers() -> Vec<Vector> {
                     enable_e2e_encryption: false,
                     hide_audio_levels: false,
                     sframe_suite: 0,
+                    spotlight_user_ids: vec![],
                 }),
                 resumed: true,
                 send_directive: Some(SendDirective::default()),
                 e2ee: None,
+                no_common_video_codec: false,
+                no_common_audio_codec: false,
             }),
         ),
         server(
@@ -484,6 +533,40 @@ pub(crate) fn from_servers() -> Vec<Vector> {
                 rtt_ms: 0,
             }),
         ),
+        server(
+            "join_response_without_common_codecs",
+            1,
+            S::JoinResponse(JoinResponse {
+                participant_id: ANA.into(),
+                user_id: 2,
+                meeting: Some(spotlit()),
+                no_common_video_codec: true,
+                no_common_audio_codec: true,
+                ..JoinResponse::default()
+            }),
+        ),
+        server(
+            "spotlight_set",
+            0,
+            S::MeetingUpdated(MeetingUpdated {
+                meeting: Some(spotlit()),
+            }),
+        ),
+        server(
+            "send_directive_of_layers_in_another_codec",
+            0,
+            S::SendDirective(SendDirective {
+                encodings: (0..3)
+                    .map(|encoding| EncodingDirective {
+                        encoding,
+                        active: encoding < 2,
+                        max_bitrate: [90_000, 300_000, 0][encoding as usize],
+                        codec: "vp09".into(),
+                        ..directive().encodings[0].clone()
+                    })
+                    .collect(),
+            }),
+        ),
     ]
 }
 
@@ -506,6 +589,31 @@ pub(crate) fn of_media_sessions() -> Vec<Vector> {
             MediaClientMessage::new(1, body).encode_to_vec(),
         )
     };
+    let pushed = |name: &str, body| {
+        (
+            format!("media_client_{name}"),
+            "MediaClientMessage",
+            MediaClientMessage::new(0, body).encode_to_vec(),
+        )
+    };
+    let report = ReceiverReport {
+        tiles: vec![
+            TileReport {
+                slot: 1,
+                width: 1280,
+                height: 720,
+                max_bitrate: 0,
+            },
+            TileReport {
+                slot: 16_777_215,
+                width: 160,
+                height: 90,
+                max_bitrate: 100_000,
+            },
+        ],
+        max_bitrate: 2_000_000,
+        overloaded: true,
+    };
     let from = |name: &str, body| {
         (
             format!("media_server_{name}"),
@@ -525,5 +633,22 @@ pub(crate) fn of_media_sessions() -> Vec<Vector> {
             )),
         ),
         from("request_keyframe", N::RequestKeyframe(keyframe)),
+        pushed("receiver_report", M::ReceiverReport(report)),
+        pushed(
+            "receiver_report_of_nothing",
+            M::ReceiverReport(ReceiverReport::default()),
+        ),
+        (
+            "media_server_sender_report".into(),
+            "MediaServerMessage",
+            MediaServerMessage::new(
+                0,
+                N::SenderReport(SenderReport {
+                    lost_ppm: 21_000,
+                    repeat_audio: true,
+                }),
+            )
+            .encode_to_vec(),
+        ),
     ]
 }

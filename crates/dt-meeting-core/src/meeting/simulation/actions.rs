@@ -1,16 +1,18 @@
 //! What people do, sensible and not.
 
 use dt_ids::{ParticipantId, StreamId, UserId};
+use dt_wire::internal::{EncodingDemand, WantedEncoding};
 use dt_wire::v1::{
     self, EndMeeting, GridLayout, Heartbeat, Layout, Leave, PublishStream, RemoveParticipant,
-    RequestKeyframe, RequestMediaToken, Role, SetMute, StreamMetadata, StreamQualityUpdate,
-    StreamType, SubscribeLayout, SubscribeStream, UnpublishStream, UnsubscribeLayout,
-    UnsubscribeStream, UpdateLayout, client_message::Body as Request, layout::Kind,
+    RequestKeyframe, RequestMediaToken, Role, SetMute, SetSpotlight, SimulcastLayer, SpeakerLayout,
+    StreamMetadata, StreamQualityUpdate, StreamType, SubscribeLayout, SubscribeStream,
+    SubscriptionOptions, UnpublishStream, UnsubscribeLayout, UnsubscribeStream, UpdateLayout,
+    VideoMetadata, client_message::Body as Request, layout::Kind,
 };
 use rand::RngExt as _;
 
 use super::{World, client::OnAck};
-use crate::{Join, JoinError, Resume, resume_hash};
+use crate::{Codecs, Join, JoinError, Resume, resume_hash};
 
 impl World {
     /// One step: somebody or something does something; everything is checked.
@@ -23,11 +25,14 @@ impl World {
             5..=9 => self.speakers(),
             10..=12 => self.media_session(client),
             13 => self.settings(),
+            18..=20 => self.demand(),
             14 if self.chance(10) => self.end(),
             _ if self.clients[client].session.is_none() => self.come(client),
             15..=17 => self.come(client),
             _ => self.ask(client),
         };
+        self.wishes
+            .forget(|stream| self.meeting.streams.get(stream).is_some());
         self.check(&before, asked);
     }
 
@@ -88,6 +93,32 @@ impl World {
         None
     }
 
+    /// The handler's receivers want other encodings of some stream.
+    fn demand(&mut self) -> Option<UserId> {
+        let mut encodings = Vec::new();
+        for encoding in 0..4 {
+            if self.chance(50) {
+                let max_bitrate = self.rng.random_range(0..3) * 100_000;
+                encodings.push(WantedEncoding {
+                    encoding,
+                    max_bitrate,
+                });
+            }
+        }
+        let demand = EncodingDemand {
+            stream_id: self.any_stream(),
+            encodings,
+        };
+        let stream = demand.stream_id.parse().expect("a UUID");
+        if self.meeting.streams.get(stream).is_some() {
+            self.wishes.report(stream, &demand, self.now);
+        }
+        let id = self.handler.id;
+        let effects = self.meeting.handle_demand(id, &demand, self.now);
+        self.apply(effects);
+        None
+    }
+
     fn settings(&mut self) -> Option<UserId> {
         let mut settings = self.meeting.config.settings.clone();
         settings.participants_max = self.rng.random_range(1..=super::PEOPLE);
@@ -137,6 +168,7 @@ impl World {
             credential: self.credential(client),
             name: format!(" {} ", self.clients[client].name),
             max_video_streams: self.rng.random_range(0..=4),
+            codecs: self.codecs(),
             e2ee: None,
         };
         self.connect(client, session);
@@ -175,6 +207,7 @@ impl World {
                 hash: resume_hash(&old),
                 kept_streams: vec![],
                 max_video_streams: None,
+                codecs: None,
                 e2ee: None,
             };
             let refused = self
@@ -197,6 +230,7 @@ impl World {
             hash,
             kept_streams: kept.clone(),
             max_video_streams: None,
+            codecs: self.chance(20).then(|| self.codecs()),
             e2ee: None,
         };
         let old = self.clients[client].session;
@@ -335,7 +369,10 @@ impl World {
             75..=76 => Request::UnsubscribeLayout(UnsubscribeLayout {}),
             77..=83 => Request::SubscribeStream(SubscribeStream {
                 stream_id,
-                options: None,
+                options: Some(SubscriptionOptions {
+                    max_bitrate: self.rng.random_range(0..3) * 100_000,
+                    ..SubscriptionOptions::default()
+                }),
                 slot: self.rng.random_range(0..30),
             }),
             84..=86 => Request::UnsubscribeStream(UnsubscribeStream { stream_id }),
@@ -355,11 +392,32 @@ impl World {
                 participant_id: self.somebody(),
             }),
             95 => Request::Leave(Leave {}),
+            98 => self.spotlight(),
             96 if self.chance(5) => Request::EndMeeting(EndMeeting {}),
             97 => Request::JoinRequest(v1::JoinRequest::default()),
             _ => Request::Heartbeat(Heartbeat {}),
         };
         (request, OnAck::Nothing)
+    }
+
+    fn spotlight(&mut self) -> Request {
+        let count = self.rng.random_range(0..4);
+        Request::SetSpotlight(SetSpotlight {
+            participant_ids: (0..count).map(|_| self.somebody()).collect(),
+        })
+    }
+
+    /// What a client knows: most know VP8, some don't.
+    fn codecs(&mut self) -> Codecs {
+        let names: &[&str] = match self.rng.random_range(0..10) {
+            0..=4 => &["VP8"],
+            5..=6 => &["AV1", "VP8"],
+            7 => &["VP8", "VP9", "AV1"],
+            8 => &["AV1"],
+            _ => &[],
+        };
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        Codecs::parse(&names, &[])
     }
 
     fn somebody(&mut self) -> String {
@@ -373,11 +431,16 @@ impl World {
             2 | 3 => StreamType::VideoCamera,
             _ => StreamType::VideoScreen,
         };
-        let codec = if kind == StreamType::Audio {
-            "opus"
-        } else {
-            "vp08"
+        let codec = match kind {
+            StreamType::Audio => "opus",
+            _ if self.chance(50) => "vp08",
+            _ => "av01",
         };
+        let layers = self.rng.random_range(0..=3);
+        let video = (kind != StreamType::Audio).then(|| VideoMetadata {
+            simulcast_layers: vec![SimulcastLayer::default(); layers],
+            ..VideoMetadata::default()
+        });
         let new = StreamId::from_bytes(self.rng.random()).to_string();
         PublishStream {
             stream_id: if self.chance(5) {
@@ -388,6 +451,7 @@ impl World {
             stream_type: kind.into(),
             metadata: Some(StreamMetadata {
                 codec: codec.into(),
+                video,
                 ..StreamMetadata::default()
             }),
             stream_number: self.rng.random_range(0..10),
@@ -415,7 +479,12 @@ impl World {
                 .collect::<Vec<u64>>()
         };
         Layout {
-            kind: Some(Kind::Grid(GridLayout { rows, columns })),
+            kind: Some(if self.chance(60) {
+                Kind::Grid(GridLayout { rows, columns })
+            } else {
+                let strip = rows * columns - 1;
+                Kind::Speaker(SpeakerLayout { strip })
+            }),
             video_slots: numbers[..tiles as usize].to_vec(),
             audio_slots: numbers[tiles as usize..(tiles + sounds) as usize].to_vec(),
             pinned_user_ids: users(self),

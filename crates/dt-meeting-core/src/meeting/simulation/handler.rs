@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use dt_ids::{HandlerId, ParticipantId};
+use dt_ids::{HandlerId, ParticipantId, StreamId};
 use dt_wire::internal::{
     Destination, Generation, RegisterParticipant, RouteMediaCommand, UnregisterParticipant,
 };
@@ -66,7 +66,8 @@ impl Handler {
         assert!(known.is_some(), "only who was registered is unregistered");
     }
 
-    pub(super) fn route(&mut self, command: RouteMediaCommand) {
+    /// The stream, if nobody received it before.
+    pub(super) fn route(&mut self, command: RouteMediaCommand) -> Option<StreamId> {
         self.newer(command.generation);
         let before = if command.destinations.is_empty() {
             self.routes.remove(&command.source_stream_id)
@@ -76,6 +77,8 @@ impl Handler {
         };
         let before = before.unwrap_or_default();
         assert_ne!(before, command.destinations, "a command says something new");
+        let stream = command.source_stream_id.parse().expect("a UUID");
+        before.is_empty().then_some(stream)
     }
 
     pub(super) fn is_registered(&self, participant: ParticipantId) -> bool {

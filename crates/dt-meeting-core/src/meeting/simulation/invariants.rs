@@ -2,23 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dt_frame::FourCc;
 use dt_ids::{Slot, StreamId, UserId};
-use dt_wire::internal::Destination;
+use dt_wire::{
+    internal::{Destination, DestinationClass},
+    v1::StreamType,
+};
 
 use super::World;
-use crate::seat::Seat;
+use crate::{seat::Seat, streams::Published};
 
-/// The assignments of everybody before a step.
-pub(super) type Snapshot = BTreeMap<UserId, BTreeMap<StreamId, Slot>>;
+/// The assignments of everybody before a step, with their generation.
+pub(super) type Snapshot = BTreeMap<UserId, (u32, BTreeMap<StreamId, Slot>)>;
 
 impl World {
     pub(super) fn snapshot(&self) -> Snapshot {
         let slots = |seat: &Seat| {
-            seat.subscriber
-                .assigned()
-                .iter()
-                .map(|(slot, stream)| (*stream, *slot))
-                .collect()
+            let assigned = seat.subscriber.assigned().iter();
+            let slots = assigned.map(|(slot, stream)| (*stream, *slot)).collect();
+            (seat.subscriber.generation(), slots)
         };
         self.meeting
             .roster
@@ -40,15 +42,29 @@ impl World {
         assert_eq!(self.ended, meeting.status().over);
         for seat in meeting.roster.iter() {
             self.check_seat(seat);
+            let Some((generation, slots)) = before.get(&seat.user) else {
+                continue;
+            };
+            assert!(seat.subscriber.generation() >= *generation);
             if asked != Some(seat.user) {
-                self.check_places(seat, before.get(&seat.user));
+                check_places(seat, slots);
             }
         }
+        self.check_spotlight();
         self.check_routes();
         self.check_handler();
         for client in &self.clients {
             self.check_client(client);
         }
+    }
+
+    fn check_spotlight(&self) {
+        let spotlight = &self.meeting.spotlight;
+        assert!(spotlight.len() <= crate::SPOTLIGHT_MAX);
+        let distinct: BTreeSet<_> = spotlight.iter().collect();
+        assert_eq!(distinct.len(), spotlight.len());
+        let here = |user: &UserId| self.meeting.roster.get(*user).is_some();
+        assert!(spotlight.iter().all(here), "who leaves drops out of it");
     }
 
     fn streams_max(&self) -> usize {
@@ -90,15 +106,6 @@ impl World {
         }
     }
 
-    /// Streams that stay assigned keep their slot.
-    fn check_places(&self, seat: &Seat, before: Option<&BTreeMap<StreamId, Slot>>) {
-        for (slot, stream) in seat.subscriber.assigned() {
-            if let Some(was) = before.and_then(|before| before.get(stream)) {
-                assert_eq!(slot, was, "a tile keeps its place");
-            }
-        }
-    }
-
     /// Routes and directives, derived anew from assignments.
     fn check_routes(&self) {
         let meeting = &self.meeting;
@@ -111,6 +118,9 @@ impl World {
                 wanted.entry(*stream).or_default().push(Destination {
                     participant_id: seat.participant.to_string(),
                     stream_number: seat.subscriber.generation() << 24 | slot.get(),
+                    class: self.class(seat, *slot, *stream).into(),
+                    max_bitrate: seat.subscriber.max_bitrate(*stream),
+                    ..Destination::default()
                 });
             }
         }
@@ -122,14 +132,65 @@ impl World {
             .collect();
         assert_eq!(sent, wanted, "routes are the assignments");
         for seat in meeting.roster.iter() {
-            for encoding in meeting.directive(seat.user).encodings {
-                let stream: StreamId = encoding.stream_id.parse().expect("a UUID");
-                assert_eq!(
-                    encoding.active,
-                    wanted.contains_key(&stream),
-                    "sent if watched"
-                );
+            for told in meeting.directive(seat.user).encodings {
+                let id: StreamId = told.stream_id.parse().expect("a UUID");
+                let stream = meeting.streams.get(id).expect("one's own stream");
+                if stream.is_audio() {
+                    let others = meeting.roster.iter().filter(|s| s.user != seat.user);
+                    let heard = others
+                        .filter(|s| s.receives())
+                        .any(|s| s.subscriber.hears());
+                    let wanted = wanted.contains_key(&id) || (heard && !stream.muted);
+                    assert_eq!(told.active, wanted, "whoever may be heard is sent");
+                } else if wanted.contains_key(&id) {
+                    let kept_ms = meeting.config.limits.encoding_kept_ms;
+                    self.wishes.check(id, &told, self.now, kept_ms);
+                } else {
+                    assert!(!told.active, "what nobody watches is not sent");
+                }
+                self.check_codec(seat, stream, &told.codec);
             }
+        }
+    }
+
+    /// What a stream matters to a receiver.
+    fn class(&self, seat: &Seat, slot: Slot, stream: StreamId) -> DestinationClass {
+        let meeting = &self.meeting;
+        let stream = meeting.streams.get(stream).expect("it is published");
+        let favoured = meeting.spotlight.contains(&stream.owner)
+            || meeting.speakers.floor() == Some(stream.owner)
+            || seat.subscriber.favours(slot, stream.owner);
+        match stream.kind {
+            StreamType::VideoScreen => DestinationClass::Screen,
+            StreamType::VideoCamera if favoured => DestinationClass::Speaker,
+            _ => DestinationClass::Other,
+        }
+    }
+
+    /// A stream is encoded with what its sender knows, as published while that
+    /// suits everybody, and with what suits most who came first.
+    fn check_codec(&self, seat: &Seat, stream: &Published, told: &str) {
+        let codec = if told.is_empty() {
+            stream.published
+        } else {
+            told.parse().expect("a FourCC")
+        };
+        assert_eq!(codec, stream.encoded);
+        assert_eq!(codec.kind(), stream.published.kind());
+        assert!(codec == stream.published || seat.codecs.knows(codec));
+        let everybody = || self.meeting.roster.iter().map(|seat| &seat.codecs);
+        if everybody().all(|codecs| codecs.knows(stream.published)) {
+            assert_eq!(codec, stream.published, "what suits everybody stays");
+        }
+        let suits = FourCc::ALL.into_iter().find(|c| {
+            let encodes = *c == stream.published || seat.codecs.knows(*c);
+            encodes && c.kind() == codec.kind() && everybody().all(|codecs| codecs.knows(*c))
+        });
+        if suits.is_some() {
+            assert!(
+                everybody().all(|codecs| codecs.knows(codec)),
+                "all decode it"
+            );
         }
     }
 
@@ -158,7 +219,12 @@ impl World {
         );
         for seat in self.meeting.roster.iter() {
             let told = &self.handler.registered[&seat.participant.to_string()];
-            assert_eq!(told.streams, self.meeting.describe(seat).streams);
+            let mut streams = self.meeting.describe(seat).streams;
+            for metadata in streams.iter_mut().filter_map(|s| s.metadata.as_mut()) {
+                // It may change on the way.
+                metadata.codec.clear();
+            }
+            assert_eq!(told.streams, streams);
             assert_eq!(told.user_id, seat.user.0);
         }
     }
@@ -228,5 +294,17 @@ impl World {
             self.meeting.next_timeout().is_none_or(|at| at > self.now),
             "timers move on"
         );
+    }
+}
+
+/// Streams that stay assigned keep their slot; only into and out of a large tile
+/// they move.
+fn check_places(seat: &Seat, before: &BTreeMap<StreamId, Slot>) {
+    let large = seat.subscriber.layout().and_then(|layout| layout.large());
+    for (slot, stream) in seat.subscriber.assigned() {
+        if let Some(was) = before.get(stream) {
+            let through_large = large.is_some() && (large == Some(*slot) || large == Some(*was));
+            assert!(slot == was || through_large, "a tile keeps its place");
+        }
     }
 }

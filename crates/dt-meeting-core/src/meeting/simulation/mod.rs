@@ -12,6 +12,7 @@ mod client;
 mod encrypted;
 mod handler;
 mod invariants;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,7 @@ use dt_ids::{HandlerId, MeetingId, ParticipantId, UserId};
 use dt_wire::v1::{ServerMessage, server_message::Body};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use self::{client::Client, handler::Handler};
+use self::{client::Client, handler::Handler, wishes::Wishes};
 use crate::{Config, Credential, Effect, Limits, Meeting, SessionId, Settings, Time};
 
 const SCHEDULES: u64 = 5000;
@@ -31,6 +32,7 @@ pub(super) struct World {
     now: Time,
     meeting: Meeting,
     handler: Handler,
+    wishes: Wishes,
     clients: Vec<Client>,
     last_session: u64,
     /// Sessions that must not get anything any more.
@@ -73,6 +75,7 @@ impl World {
             handler: Handler::new(handler, sticks),
             rng,
             now,
+            wishes: Wishes::default(),
             clients,
             last_session: 0,
             closed: BTreeSet::new(),
@@ -197,7 +200,9 @@ impl World {
                 }
                 Effect::Route { handler, command } => {
                     assert_eq!(handler, self.handler.id);
-                    self.handler.route(command);
+                    if let Some(stream) = self.handler.route(command) {
+                        self.wishes.begin(stream, self.now);
+                    }
                 }
                 Effect::Live { participants } => self.live = participants,
                 Effect::Quality { .. } => {}
@@ -245,7 +250,7 @@ fn run(seed: u64) -> Vec<u64> {
     world.trace
 }
 
-fn seeds(schedules: u64) -> std::ops::Range<u64> {
+pub(super) fn seeds(schedules: u64) -> std::ops::Range<u64> {
     let number = |name| {
         std::env::var(name)
             .ok()
@@ -257,7 +262,7 @@ fn seeds(schedules: u64) -> std::ops::Range<u64> {
     }
 }
 
-fn run_all(seeds: std::ops::Range<u64>, run: impl Fn(u64) -> Vec<u64> + Sync) {
+pub(super) fn run_all(seeds: std::ops::Range<u64>, run: impl Fn(u64) -> Vec<u64> + Sync) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let next = std::sync::atomic::AtomicU64::new(seeds.start);
     let run = std::panic::AssertUnwindSafe(run);

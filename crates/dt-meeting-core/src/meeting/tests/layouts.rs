@@ -244,3 +244,111 @@ fn layouts_with_bad_numbers_are_refused() {
     });
     assert_eq!(room.refused(who, second), ErrorCode::Conflict);
 }
+
+/// Spec 002, "Example: 3x3 Grid".
+#[test]
+fn the_grid_of_three_by_three_with_fifteen_people_is_as_the_specification_shows() {
+    let mut room = Room::new(20);
+    let names = [
+        "Alice", "Bob", "Charlie", "David", "Eve", "Frank", "Grace", "Heidi", "Ivan", "Judy",
+        "Mallory", "Niaj", "Olivia", "Peggy", "Rupert",
+    ];
+    let people = room.people(names.len() as u64);
+    let number = |name: &str| names.iter().position(|n| *n == name).unwrap();
+    let viewer = *people.last().unwrap();
+    for who in &people {
+        room.publish(*who, StreamType::Audio);
+    }
+    // David shows his screen alone.
+    let mut streams = BTreeMap::new();
+    for (name, who) in names.iter().zip(&people) {
+        let kind = match *name {
+            "David" => StreamType::VideoScreen,
+            _ => StreamType::VideoCamera,
+        };
+        streams.insert(room.publish(*who, kind), *name);
+    }
+    room.speak(&[people[number("Eve")]]);
+    room.pass(1000);
+    let user = |name: &str| number(name) as u64 + 1;
+    let seen = room.subscribe(
+        viewer,
+        v1::Layout {
+            pinned_user_ids: vec![user("Alice"), user("Bob")],
+            excluded_user_ids: vec![user("Charlie")],
+            prefer_video_over_audio: true,
+            ..grid(3, 3)
+        },
+    );
+    let tiles: Vec<&str> = (1..=9).map(|slot| streams[&seen[&slot]]).collect();
+    assert_eq!(
+        tiles,
+        [
+            "Alice", "Bob", "David", "Eve", "Frank", "Grace", "Heidi", "Ivan", "Judy"
+        ]
+    );
+
+    // Its dynamic updates, each with the smallest change.
+    let shown = |room: &Room| -> Vec<&'static str> {
+        let seen = room.seen(viewer);
+        (1..=9)
+            .map(|slot| {
+                seen.get(&slot)
+                    .map_or("", |id| streams.get(id).copied().unwrap_or("new"))
+            })
+            .collect()
+    };
+    let changes = |before: &[&str], after: &[&str]| {
+        let pairs = before.iter().zip(after);
+        pairs.filter(|(a, b)| a != b).count()
+    };
+    room.speak(&[people[number("Olivia")]]);
+    room.pass(1000);
+    let (before, after) = (tiles, shown(&room));
+    assert_eq!(
+        changes(&before, &after),
+        1,
+        "the active speaker is swapped in"
+    );
+    assert!(after.contains(&"Olivia") && after.contains(&"Eve"));
+    room.publish(people[number("Grace")], StreamType::VideoScreen);
+    let (before, after) = (after, shown(&room));
+    assert_eq!(changes(&before, &after), 1, "a screen share is promoted");
+    assert!(after.contains(&"new"));
+    room.leave(people[number("Bob")]);
+    let (before, after) = (after, shown(&room));
+    assert_eq!(changes(&before, &after), 1, "who is next fills the slot");
+    assert!(!after.contains(&"Bob") && !after.contains(&""));
+}
+
+#[test]
+fn a_voice_that_gets_louder_takes_no_slot_of_another_voice() {
+    let mut room = Room::new(10);
+    let people = room.people(4);
+    for who in &people {
+        room.publish(*who, StreamType::Audio);
+    }
+    let seen = room.subscribe(people[0], grid(1, 1));
+    assert_eq!(seen.len(), 2);
+    for turn in 0..10 {
+        let mut loud = people[1..].to_vec();
+        loud.rotate_left(turn % 3);
+        room.speak(&loud);
+        assert_eq!(room.seen(people[0]), seen);
+    }
+}
+
+#[test]
+fn a_second_picture_of_a_pinned_person_takes_nobody_else_s_place() {
+    let mut room = Room::new(10);
+    let people = room.people(4);
+    let cameras: Vec<_> = people[1..].iter().map(|p| room.camera(*p)).collect();
+    let layout = v1::Layout {
+        pinned_user_ids: vec![2, 3],
+        ..grid(1, 2)
+    };
+    let seen = room.subscribe(people[0], layout);
+    room.publish(people[1], StreamType::VideoScreen);
+    assert_eq!(room.seen(people[0]), seen, "both pinned people are seen");
+    assert_eq!((&seen[&1], &seen[&2]), (&cameras[0], &cameras[1]));
+}

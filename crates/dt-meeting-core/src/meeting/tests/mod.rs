@@ -1,6 +1,10 @@
 //! One fact a test, for what random schedules can't name.
 
+mod codecs;
 mod layouts;
+mod schedules;
+mod speaker_view;
+mod spotlight;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -17,7 +21,7 @@ use dt_wire::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{Join, Meeting};
-use crate::{Config, Credential, Effect, Limits, SessionId, Settings, Time};
+use crate::{Codecs, Config, Credential, Effect, Limits, SessionId, Settings, Time};
 
 /// A meeting whose handler confirms at once.
 struct Room {
@@ -25,13 +29,14 @@ struct Room {
     handler: HandlerId,
     now: Time,
     rng: StdRng,
+    last_stream: u32,
     /// What each session was told, in order.
     told: BTreeMap<SessionId, Vec<(u64, Body)>>,
     effects: Vec<Effect>,
 }
 
 /// Somebody in it: session and participant id.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Person(u64);
 
 impl Room {
@@ -56,6 +61,7 @@ impl Room {
             handler,
             now,
             rng: StdRng::seed_from_u64(1),
+            last_stream: 0,
             told: BTreeMap::new(),
             effects: Vec::new(),
         }
@@ -100,11 +106,21 @@ impl Room {
     }
 
     fn join(&mut self, number: u64, max_video_streams: u32) -> Person {
+        self.enter(
+            number,
+            max_video_streams,
+            Role::Participant,
+            Codecs::default(),
+        )
+    }
+
+    fn enter(&mut self, number: u64, max_video_streams: u32, role: Role, codecs: Codecs) -> Person {
         let join = Join {
-            role: Role::Participant,
+            role,
             credential: Credential::of(&number.to_string()),
             name: format!("person {number}"),
             max_video_streams,
+            codecs,
             e2ee: None,
         };
         let session = SessionId(number);
@@ -143,6 +159,7 @@ impl Room {
 
     fn publish(&mut self, who: Person, kind: StreamType) -> String {
         let stream_id = StreamId::from_bytes(self.rng.random()).to_string();
+        self.last_stream += 1;
         let codec = if kind == StreamType::Audio {
             "opus"
         } else {
@@ -155,7 +172,7 @@ impl Room {
                 codec: codec.into(),
                 ..Default::default()
             }),
-            stream_number: u32::try_from(self.meeting.streams.len() % 255 + 1).unwrap(),
+            stream_number: self.last_stream % 255 + 1,
             ..PublishStream::default()
         };
         let answer = self.ask(who, Request::PublishStream(request));

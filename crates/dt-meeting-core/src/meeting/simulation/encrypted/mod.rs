@@ -23,7 +23,7 @@ use std::sync::Arc;
 use self::member::{Member, Vices};
 use super::{run_all, seeds};
 use crate::{
-    Config, Credential, Effect, Join, Limits, Meeting, Offer, Resume, SessionId, Settings,
+    Codecs, Config, Credential, Effect, Join, Limits, Meeting, Offer, Resume, SessionId, Settings,
     SframeSuite, Time,
     encryption::{Position, View, model::Ledger},
     resume_hash,
@@ -251,6 +251,7 @@ impl World {
                 hash: resume_hash(&token),
                 kept_streams: vec![],
                 max_video_streams: None,
+                codecs: None,
                 e2ee: Some(Offer { position }),
             };
             let resumed = self
@@ -267,6 +268,7 @@ impl World {
             credential: Credential::of(&self.tokens.to_string()),
             name: format!("person {number}"),
             max_video_streams: 0,
+            codecs: Codecs::default(),
             e2ee: Some(Offer::default()),
         };
         let joined = self

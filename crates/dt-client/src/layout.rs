@@ -1,0 +1,130 @@
+//! What to see and hear of the others.
+
+use dt_ids::UserId;
+use dt_wire::v1::{self, GridLayout, SpeakerLayout, layout::Kind};
+
+/// 256 rows of 256.
+const TILES_MAX: u32 = 65_536;
+/// First number of the slots for the sound of others; tiles are below it.
+const AUDIO_SLOTS_FROM: u32 = 0x0010_0000;
+const AUDIO_SLOTS_MAX: u32 = 1024;
+
+/// How tiles are arranged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tiles {
+    /// All alike.
+    Grid {
+        /// 1 to 256.
+        rows: u32,
+        /// 1 to 256.
+        columns: u32,
+    },
+    /// One large tile, the first slot, for who speaks; and others beside it.
+    Speaker {
+        /// Tiles beside the large one, at most 255.
+        strip: u32,
+    },
+}
+
+/// What to see and hear of the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The tiles.
+    pub tiles: Tiles,
+    /// How many may be heard at once.
+    pub audio: u32,
+    /// Who is shown before all others.
+    pub pinned: Vec<UserId>,
+    /// Who is not shown.
+    pub excluded: Vec<UserId>,
+    /// Cameras that are off are shown last.
+    pub prefer_video: bool,
+    /// One's own pictures come back as those of others do.
+    pub include_self: bool,
+}
+
+impl Layout {
+    /// A grid, with eight voices.
+    #[must_use]
+    pub const fn grid(rows: u32, columns: u32) -> Self {
+        Self::of(Tiles::Grid { rows, columns })
+    }
+
+    /// A speaker view, with eight voices.
+    #[must_use]
+    pub const fn speaker(strip: u32) -> Self {
+        Self::of(Tiles::Speaker { strip })
+    }
+
+    const fn of(tiles: Tiles) -> Self {
+        Self {
+            tiles,
+            audio: 8,
+            pinned: Vec::new(),
+            excluded: Vec::new(),
+            prefer_video: false,
+            include_self: false,
+        }
+    }
+
+    pub(crate) fn tiles(&self) -> u32 {
+        let tiles = match self.tiles {
+            Tiles::Grid { rows, columns } => rows.saturating_mul(columns),
+            Tiles::Speaker { strip } => strip.saturating_add(1),
+        };
+        tiles.min(TILES_MAX)
+    }
+
+    pub(crate) fn message(&self) -> v1::Layout {
+        let kind = match self.tiles {
+            Tiles::Grid { rows, columns } => Kind::Grid(GridLayout { rows, columns }),
+            Tiles::Speaker { strip } => Kind::Speaker(SpeakerLayout { strip }),
+        };
+        let audio = self.audio.min(AUDIO_SLOTS_MAX);
+        v1::Layout {
+            kind: Some(kind),
+            video_slots: (1..=self.tiles()).collect(),
+            audio_slots: (AUDIO_SLOTS_FROM..AUDIO_SLOTS_FROM + audio).collect(),
+            pinned_user_ids: self.pinned.iter().map(|user| user.0).collect(),
+            excluded_user_ids: self.excluded.iter().map(|user| user.0).collect(),
+            prefer_video_over_audio: self.prefer_video,
+            include_self: self.include_self,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_speaker_view_names_its_large_tile_first() {
+        let layout = Layout {
+            pinned: vec![UserId(7)],
+            ..Layout::speaker(4)
+        };
+        let message = layout.message();
+        assert_eq!(
+            message.kind,
+            Some(Kind::Speaker(SpeakerLayout { strip: 4 }))
+        );
+        assert_eq!(message.video_slots, [1, 2, 3, 4, 5]);
+        assert_eq!(
+            (message.audio_slots.len(), message.pinned_user_ids),
+            (8, vec![7])
+        );
+    }
+
+    #[test]
+    fn no_layout_names_more_slots_than_the_server_takes() {
+        let layout = Layout {
+            audio: u32::MAX,
+            ..Layout::grid(u32::MAX, 2)
+        };
+        let message = layout.message();
+        assert_eq!(
+            (message.video_slots.len(), message.audio_slots.len()),
+            (65_536, 1024)
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! Which encodings of a stream somebody wants, as media handlers tell.
+//!
+//! Switching on is immediate; what nobody wants any more is sent for a while
+//! longer, because a receiver whose bandwidth goes up and down would otherwise
+//! cost the sender an encoder and a key frame each time.
+
+use std::collections::BTreeMap;
+
+use dt_ids::HandlerId;
+use dt_wire::internal::WantedEncoding;
+
+use crate::time::Time;
+
+/// Of one stream.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Demand {
+    /// What each handler said last; empty until the first report. By encoding,
+    /// bits per second at most.
+    reported: BTreeMap<HandlerId, BTreeMap<u32, u32>>,
+    wishes: Vec<Wish>,
+}
+
+/// Of one encoding. Bits per second at most, 0: as published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Wanted(u32),
+    /// Nobody wants it, and it is still sent.
+    Held {
+        until: Time,
+        max_bitrate: u32,
+    },
+    Off,
+}
+
+impl Demand {
+    /// Before handlers say something everything is wanted.
+    pub(crate) fn new(encodings: usize) -> Self {
+        Self {
+            reported: BTreeMap::new(),
+            wishes: vec![Wish::Wanted(0); encodings],
+        }
+    }
+
+    /// What a handler says, the whole truth. True when what is to be sent
+    /// changes.
+    pub(crate) fn report(
+        &mut self,
+        handler: HandlerId,
+        wanted: &[WantedEncoding],
+        now: Time,
+        hold_ms: u64,
+    ) -> bool {
+        let known = wanted
+            .iter()
+            .filter(|w| (w.encoding as usize) < self.wishes.len());
+        let wanted = known.map(|w| (w.encoding, w.max_bitrate)).collect();
+        self.reported.insert(handler, wanted);
+        let mut changed = false;
+        for (encoding, wish) in (0..).zip(&mut self.wishes) {
+            let next = match (union(&self.reported, encoding), *wish) {
+                (Some(max_bitrate), _) => Wish::Wanted(max_bitrate),
+                (None, Wish::Wanted(max_bitrate)) => Wish::Held {
+                    until: now.plus_ms(hold_ms),
+                    max_bitrate,
+                },
+                (None, unwanted) => unwanted,
+            };
+            changed |= next.sent() != wish.sent();
+            *wish = next;
+        }
+        changed
+    }
+
+    /// Somebody receives the stream whom no handler can have counted yet. If
+    /// nothing was wanted, everything is for a while: a picture should not wait
+    /// for a handler's word.
+    pub(crate) fn begin(&mut self, now: Time, hold_ms: u64) {
+        if self.wishes.iter().all(|wish| wish.sent().is_none()) {
+            self.wishes.fill(Wish::Held {
+                until: now.plus_ms(hold_ms),
+                max_bitrate: 0,
+            });
+        }
+    }
+
+    /// Ends what was held long enough; true when something was.
+    pub(crate) fn expire(&mut self, now: Time) -> bool {
+        let mut changed = false;
+        for wish in &mut self.wishes {
+            if matches!(wish, Wish::Held { until, .. } if *until <= now) {
+                *wish = Wish::Off;
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// When the next one is held no longer.
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        let held = self.wishes.iter().filter_map(|wish| match wish {
+            Wish::Held { until, .. } => Some(*until),
+            Wish::Wanted(_) | Wish::Off => None,
+        });
+        held.min()
+    }
+
+    /// Bits per second at most, 0: as published. `None`: it is not to be sent.
+    pub(crate) fn of(&self, encoding: u32) -> Option<u32> {
+        self.wishes
+            .get(encoding as usize)
+            .and_then(|wish| wish.sent())
+    }
+}
+
+impl Wish {
+    fn sent(self) -> Option<u32> {
+        match self {
+            Self::Wanted(max_bitrate) | Self::Held { max_bitrate, .. } => Some(max_bitrate),
+            Self::Off => None,
+        }
+    }
+}
+
+/// What all handlers together want of an encoding.
+fn union(reported: &BTreeMap<HandlerId, BTreeMap<u32, u32>>, encoding: u32) -> Option<u32> {
+    let limits = reported.values().filter_map(|by| by.get(&encoding));
+    // No limit is the highest one.
+    limits.copied().max_by_key(|limit| limit.wrapping_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLD_MS: u64 = 2000;
+
+    fn wanted(of: &[(u32, u32)]) -> Vec<WantedEncoding> {
+        let wanted = of.iter().map(|(encoding, max_bitrate)| WantedEncoding {
+            encoding: *encoding,
+            max_bitrate: *max_bitrate,
+        });
+        wanted.collect()
+    }
+
+    fn handler(n: u8) -> HandlerId {
+        HandlerId::from_bytes([n; 16])
+    }
+
+    #[test]
+    fn everything_is_wanted_until_a_handler_says_otherwise() {
+        let demand = Demand::new(2);
+        assert_eq!(
+            (demand.of(0), demand.of(1), demand.of(2)),
+            (Some(0), Some(0), None)
+        );
+    }
+
+    #[test]
+    fn what_nobody_wants_goes_off_after_the_hold_and_comes_on_at_once() {
+        let mut demand = Demand::new(2);
+        let at = Time(1_000_000);
+        demand.report(handler(1), &wanted(&[(0, 90_000)]), at, HOLD_MS);
+        assert_eq!((demand.of(0), demand.of(1)), (Some(90_000), Some(0)));
+        let due = demand.next_timeout().unwrap();
+        assert_eq!(due, at.plus_ms(HOLD_MS));
+        assert!(!demand.expire(at.plus_ms(HOLD_MS - 1)));
+        assert!(demand.expire(due));
+        assert_eq!((demand.of(1), demand.next_timeout()), (None, None));
+        assert!(demand.report(handler(1), &wanted(&[(0, 90_000), (1, 0)]), due, HOLD_MS));
+        assert_eq!(demand.of(1), Some(0));
+    }
+
+    #[test]
+    fn a_receiver_that_goes_up_and_down_switches_no_encoder() {
+        let mut demand = Demand::new(2);
+        let mut now = Time(1_000_000);
+        for turn in 0..40 {
+            let of: &[(u32, u32)] = if turn % 2 == 0 {
+                &[(0, 0)]
+            } else {
+                &[(0, 0), (1, 0)]
+            };
+            assert!(!demand.report(handler(1), &wanted(of), now, HOLD_MS));
+            now = now.plus_ms(500);
+            demand.expire(now);
+            assert_eq!(demand.of(1), Some(0));
+        }
+    }
+
+    #[test]
+    fn what_one_handler_wants_is_sent_as_fast_as_the_greediest_can_take() {
+        let mut demand = Demand::new(1);
+        let at = Time(1_000_000);
+        demand.report(handler(1), &wanted(&[(0, 100)]), at, HOLD_MS);
+        demand.report(handler(2), &wanted(&[(0, 200)]), at, HOLD_MS);
+        assert_eq!(demand.of(0), Some(200));
+        demand.report(handler(1), &wanted(&[(0, 0)]), at, HOLD_MS);
+        assert_eq!(demand.of(0), Some(0), "no limit is above every limit");
+        demand.report(handler(1), &[], at, HOLD_MS);
+        assert_eq!(demand.of(0), Some(200));
+    }
+
+    #[test]
+    fn a_stream_that_begins_to_be_watched_is_sent_before_a_handler_says_so() {
+        let mut demand = Demand::new(2);
+        let at = Time(1_000_000);
+        demand.report(handler(1), &[], at, 0);
+        demand.expire(at);
+        assert_eq!(demand.of(0), None);
+        demand.begin(at, HOLD_MS);
+        assert_eq!((demand.of(0), demand.of(1)), (Some(0), Some(0)));
+        demand.report(handler(1), &wanted(&[(0, 0)]), at, HOLD_MS);
+        demand.expire(at.plus_ms(HOLD_MS));
+        assert_eq!((demand.of(0), demand.of(1)), (Some(0), None));
+    }
+}
