@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Quota;
+use crate::{GateConfig, Quota};
 
 /// How much a slow receiver may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +92,14 @@ pub struct Config {
     pub queue: QueueLimits,
     /// Of the list of speakers.
     pub speakers: SpeakerConfig,
+    /// Which microphones are forwarded.
+    pub gates: GateConfig,
+    /// Bytes of a kept group with which a receiver begins at most when it goes
+    /// down to it; above, a key frame of its own costs its path less.
+    pub catch_up_bytes_max: usize,
+    /// An encoding that nobody wants any more is asked for so long on, so that a
+    /// wish that comes back finds it.
+    pub demand_linger: Duration,
 }
 
 impl Default for Config {
@@ -109,6 +117,10 @@ impl Default for Config {
             keyframe_interval: Duration::from_secs(1),
             queue: QueueLimits::default(),
             speakers: SpeakerConfig::default(),
+            gates: GateConfig::default(),
+            // A third of a second of the smallest encoding of a camera.
+            catch_up_bytes_max: 12 << 10,
+            demand_linger: Duration::from_secs(2),
         }
     }
 }

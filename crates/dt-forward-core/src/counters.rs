@@ -30,11 +30,13 @@ pub enum DropReason {
     SlowReceiver,
     /// A key-frame request for a stream that is not routed to its sender.
     NotRouted,
+    /// A datagram that came before.
+    Repeated,
 }
 
 impl DropReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::UnknownSession,
         Self::ForeignUser,
@@ -48,6 +50,7 @@ impl DropReason {
         Self::TooManyGroups,
         Self::SlowReceiver,
         Self::NotRouted,
+        Self::Repeated,
     ];
 
     /// As a label of a metric.
@@ -67,6 +70,7 @@ impl DropReason {
             Self::TooManyGroups => "too_many_groups",
             Self::SlowReceiver => "slow_receiver",
             Self::NotRouted => "not_routed",
+            Self::Repeated => "repeated",
         }
     }
 }
@@ -91,6 +95,12 @@ pub struct Counters {
     pub late_resets: u64,
     /// Key frames asked for.
     pub keyframe_requests: u64,
+    /// Receivers that went from one encoding to another.
+    pub layer_switches: u64,
+    /// Packets of microphones that were silent, or not among the loudest.
+    pub silent: u64,
+    /// Audio datagrams sent again, each copy counted.
+    pub repeats_out: u64,
 }
 
 impl Counters {

@@ -9,10 +9,13 @@ use std::{
 use dt_frame::{FrameHeader, FrameType, MediaKind, StreamHeader};
 
 use crate::{
-    Config, FrameBytes, GroupKey, OutGroup, Output, SessionKey, Target,
+    Config, Detail, FrameBytes, GroupKey, OutGroup, Output, SessionKey,
+    arrivals::Arrivals,
+    flow::{Flows, Lists},
     inbound::Upstream,
     keyframe::Requests,
     outbox::{Outbox, Sent, Turn},
+    rates::Rates,
     reset_code,
 };
 
@@ -25,6 +28,25 @@ const SILENT_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Feeder {
     pub(crate) session: SessionKey,
     pub(crate) group: GroupKey,
+}
+
+/// What a frame is to its receivers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Its encoding.
+    pub(crate) number: u8,
+    /// It needs no frame before it.
+    pub(crate) starts: bool,
+    /// It can be left out.
+    pub(crate) upper: bool,
+}
+
+/// What became of a frame.
+#[derive(Debug, Default)]
+pub(crate) struct Forwarded {
+    pub(crate) copies: u64,
+    /// Receivers that began this encoding, and the one that they had.
+    pub(crate) switched: Vec<(SessionKey, Option<u8>)>,
 }
 
 /// A group that would begin is older than one that has begun.
@@ -45,6 +67,12 @@ pub(crate) struct EncodingState {
     pub(crate) requests: Requests,
     /// Something came of it over the sender's present session.
     pub(crate) heard: bool,
+    pub(crate) rates: Rates,
+    /// On the datagram carrier: what came, who receives it, and its newest key
+    /// frame.
+    pub(crate) arrivals: Arrivals,
+    pub(crate) lists: Lists,
+    pub(crate) key_timestamp: Option<u64>,
     /// Oldest first; the last one is the newest. `encoding_groups_max` at most.
     live: Vec<Live>,
     next_live: u64,
@@ -68,7 +96,8 @@ struct Live {
 
 #[derive(Debug)]
 struct Kept {
-    frames: Vec<FrameBytes>,
+    /// And whether they can be left out.
+    frames: Vec<(FrameBytes, bool)>,
     bytes: usize,
     since: Instant,
 }
@@ -149,6 +178,9 @@ impl EncodingState {
         }
         self.requests.reset();
         self.heard = false;
+        self.rates.forget();
+        self.arrivals = Arrivals::default();
+        self.key_timestamp = None;
     }
 
     fn begin(
@@ -201,52 +233,76 @@ impl EncodingState {
         Ok(id)
     }
 
-    /// A frame of a living group goes to its receivers. `starts`: it needs no
-    /// frame before it.
+    /// A frame of a living group goes to its receivers. Those who wait for this
+    /// encoding begin with it, if they can.
     pub(crate) fn forward(
         &mut self,
         id: LiveId,
         frame: &FrameBytes,
-        starts: bool,
-        targets: &[Target],
+        place: Place,
+        flows: &mut Flows,
         turn: &mut Turn<'_>,
-    ) -> u64 {
+    ) -> Forwarded {
         let Turn {
             config,
             outbox,
             now,
         } = turn;
         let now = *now;
+        let mut done = Forwarded::default();
         let Some(live) = self.live.iter_mut().find(|live| live.id == id) else {
-            return 0;
+            return done;
         };
+        let Place {
+            number,
+            starts,
+            upper,
+        } = place;
         live.last_at = now;
         let newest = live.superseded_at.is_none();
         let video = live.header.kind() == MediaKind::Video;
-        live.keep(frame, starts && video, config, now);
-        let mut copies = 0;
-        for target in targets {
-            let session = target.session;
-            let open = live.outs.get(&session).copied();
-            let sent = match open {
-                Some(out) => outbox.frame(session, out, frame, now),
-                None => Sent::Gone,
-            };
-            if sent != Sent::Gone {
-                copies += u64::from(sent == Sent::Queued);
+        live.keep(frame, starts && video, upper, config, now);
+        for (session, flow) in flows {
+            let session = *session;
+            let on = flow.on == Some(number);
+            if on {
+                if !flow.takes(starts, upper) {
+                    continue;
+                }
+                let open = live.outs.get(&session).copied();
+                let sent = open.map_or(Sent::Gone, |out| outbox.frame(session, out, frame, now));
+                if sent != Sent::Gone {
+                    done.copies += u64::from(sent == Sent::Queued);
+                    continue;
+                }
+                live.outs.remove(&session);
+            } else if !flow.waits_for(number) {
                 continue;
             }
-            live.outs.remove(&session);
-            if starts && newest {
-                if let Some(out) = outbox.open(session, live.header, now) {
-                    copies += u64::from(outbox.frame(session, out, frame, now) == Sent::Queued);
-                    live.outs.insert(session, out);
+            if !newest {
+                continue;
+            }
+            if !starts {
+                if outbox.may_ask(session, now) {
+                    self.requests.want();
                 }
-            } else if newest && outbox.may_ask(session, now) {
-                self.requests.want();
+                continue;
+            }
+            let Some(out) = outbox.open(session, live.header, now) else {
+                continue;
+            };
+            done.copies += u64::from(outbox.frame(session, out, frame, now) == Sent::Queued);
+            if !on {
+                done.switched.push((session, flow.on));
+                flow.on = Some(number);
+            }
+            if flow.detail() == Detail::Keys && video {
+                outbox.finish(session, out);
+            } else {
+                live.outs.insert(session, out);
             }
         }
-        copies
+        done
     }
 
     /// The sender's stream has ended.
@@ -295,46 +351,64 @@ impl EncodingState {
             .retain(|live| live.feeder.is_some() || live.kept.is_some());
     }
 
+    /// When the newest group began, by the sender's clock.
+    pub(crate) fn started_us(&self) -> Option<u64> {
+        self.live.last().map(|live| live.started_us)
+    }
+
+    /// Lets a receiver begin with the kept group, if that is whole, fresh and not
+    /// larger than this.
     pub(crate) fn start_receiver(
         &mut self,
         session: SessionKey,
-        kind: MediaKind,
+        detail: Detail,
+        bytes_max: usize,
         turn: &mut Turn<'_>,
-    ) {
-        if kind == MediaKind::Audio {
-            // The next frame begins it: old sound is of no use.
-            return;
-        }
+    ) -> bool {
         let Turn {
             config,
             outbox,
             now,
         } = turn;
         let now = *now;
-        let newest = self.live.last_mut();
-        let whole = newest.and_then(|live| match &live.kept {
-            Some(kept) if kept.is_fresh(config, now) => Some(live),
-            _ => None,
-        });
-        let Some(live) = whole else {
-            if self.heard {
-                self.requests.want();
-            }
-            return;
+        let Some(live) = self.live.last_mut() else {
+            return false;
+        };
+        let fresh = |kept: &&Kept| kept.is_fresh(config, now) && kept.bytes <= bytes_max;
+        let Some(kept) = live.kept.as_ref().filter(fresh) else {
+            return false;
         };
         let Some(out) = outbox.open(session, live.header, now) else {
-            return;
+            return false;
         };
-        for frame in live.kept.iter().flat_map(|kept| &kept.frames) {
-            outbox.frame(session, out, frame, now);
+        let frames = match detail {
+            Detail::Keys => 1,
+            Detail::Base | Detail::Full => kept.frames.len(),
+        };
+        for (frame, upper) in kept.frames.iter().take(frames) {
+            if !upper || detail == Detail::Full {
+                outbox.frame(session, out, frame, now);
+            }
         }
-        if live.feeder.is_none() {
+        if live.feeder.is_none() || detail == Detail::Keys {
             outbox.finish(session, out);
         } else {
             live.outs.insert(session, out);
         }
+        true
     }
 
+    /// A receiver gets no more of what is forwarded now; what it was given
+    /// arrives.
+    pub(crate) fn finish_receiver(&mut self, session: SessionKey, outbox: &mut Outbox) {
+        for live in &mut self.live {
+            if let Some(out) = live.outs.remove(&session) {
+                outbox.finish(session, out);
+            }
+        }
+    }
+
+    /// A receiver gets no more, not even what waits for it.
     pub(crate) fn stop_receiver(&mut self, session: SessionKey, outbox: &mut Outbox) {
         for live in &mut self.live {
             if let Some(out) = live.outs.remove(&session) {
@@ -355,7 +429,7 @@ impl EncodingState {
 
 impl Live {
     /// Keeps the group from its newest key frame on for receivers to come.
-    fn keep(&mut self, frame: &FrameBytes, key: bool, config: &Config, now: Instant) {
+    fn keep(&mut self, frame: &FrameBytes, key: bool, upper: bool, config: &Config, now: Instant) {
         if self.superseded_at.is_some() {
             return;
         }
@@ -374,6 +448,6 @@ impl Live {
             self.kept = None;
             return;
         }
-        kept.frames.push(frame.clone());
+        kept.frames.push((frame.clone(), upper));
     }
 }

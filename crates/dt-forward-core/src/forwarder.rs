@@ -5,16 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dt_frame::{MediaKind, SlotLabel};
+use dt_frame::MediaKind;
 use dt_ids::{ParticipantId, StreamId, StreamNumber, UserId};
 
 use crate::{
     CloseReason, Config, Counters, Generation, OutGroup, Output, SessionKey, StreamSpec,
-    StreamTelemetry, Target,
+    StreamTelemetry, Subscription,
     inbound::Inbound,
     outbox::{Outbox, Turn},
+    receiver::Receiver,
     source::Source,
     speakers::Speakers,
+    voices::Voices,
 };
 
 /// Participants that were unregistered, so that an order that was overtaken does
@@ -63,9 +65,12 @@ pub struct Forwarder {
     pub(crate) sessions: HashMap<SessionKey, Inbound>,
     /// Ordered, so that the same inputs give the same outputs.
     pub(crate) sources: BTreeMap<StreamId, Source>,
+    /// As many as sessions.
+    pub(crate) receivers: BTreeMap<SessionKey, Receiver>,
     routes: HashMap<StreamId, Route>,
     gone: VecDeque<(ParticipantId, Generation)>,
     pub(crate) speakers: Speakers,
+    pub(crate) voices: Voices,
     pub(crate) outbox: Outbox,
 }
 
@@ -80,8 +85,8 @@ pub(crate) struct Participant {
 #[derive(Debug)]
 struct Route {
     generation: Generation,
-    /// Whom, and the label; also those who have no session now.
-    wanted: BTreeMap<ParticipantId, SlotLabel>,
+    /// Whom, and how; also those who have no session now.
+    wanted: BTreeMap<ParticipantId, Subscription>,
 }
 
 impl Forwarder {
@@ -96,9 +101,11 @@ impl Forwarder {
             participants: HashMap::new(),
             sessions: HashMap::new(),
             sources: BTreeMap::new(),
+            receivers: BTreeMap::new(),
             routes: HashMap::new(),
             gone: VecDeque::new(),
             speakers: Speakers::new(config.speakers),
+            voices: Voices::new(config.gates),
             outbox: Outbox::new(config.queue),
         }
     }
@@ -188,7 +195,7 @@ impl Forwarder {
     pub fn route(
         &mut self,
         source: StreamId,
-        destinations: impl IntoIterator<Item = (ParticipantId, SlotLabel)>,
+        destinations: impl IntoIterator<Item = (ParticipantId, impl Into<Subscription>)>,
         generation: Generation,
         now: Instant,
     ) -> Result<Generation, RouteError> {
@@ -202,6 +209,7 @@ impl Forwarder {
         let wanted: BTreeMap<_, _> = destinations
             .into_iter()
             .take(self.config.destinations_max + 1)
+            .map(|(participant, how)| (participant, how.into()))
             .collect();
         if wanted.len() > self.config.destinations_max {
             return Err(RouteError::TooManyDestinations);
@@ -239,6 +247,7 @@ impl Forwarder {
         let inbound = Inbound::new(participant, self.config.ingest, now);
         self.sessions.insert(session, inbound);
         self.outbox.session_up(session);
+        self.receivers.insert(session, Receiver::new(now));
         self.retarget_receiver(participant, now);
         Ok(())
     }
@@ -249,6 +258,7 @@ impl Forwarder {
             return;
         };
         self.outbox.session_down(session);
+        self.receivers.remove(&session);
         let Some(entry) = self.participants.get_mut(&inbound.participant) else {
             return;
         };
@@ -267,6 +277,7 @@ impl Forwarder {
     /// anybody is registered.
     pub fn tick(&mut self, now: Instant) {
         self.outbox.give_up_late(now);
+        self.allocate_due(now);
         for source in self.sources.values_mut() {
             let sender = self.participants.get(&source.owner).and_then(|p| p.session);
             let turn = &mut Turn {
@@ -278,7 +289,10 @@ impl Forwarder {
                 encoding.tick(sender, turn);
             }
             source.ask(sender, turn);
+            source.repeat(turn);
+            source.say_demand(turn);
         }
+        self.report_to_senders(now);
         if let Some(list) = self.speakers.changed(now) {
             self.outbox.push(Output::Speakers(list));
         }
@@ -369,17 +383,14 @@ impl Forwarder {
         let sender = self.participants.get(&owner).and_then(|p| p.session);
         match self.sources.get_mut(&spec.stream_id) {
             Some(source) if source.spec == spec => return,
-            Some(source)
-                if (StreamSpec {
-                    muted: spec.muted,
-                    ..source.spec
-                }) == spec =>
-            {
+            Some(source) if source.spec.is_same_stream(&spec) => {
+                let newly_muted = spec.muted && !source.spec.muted;
                 source.spec = spec;
-                if spec.muted {
+                if newly_muted {
                     source.end(sender, &mut self.outbox);
                     if spec.kind == MediaKind::Audio {
                         self.speakers.forget(owner);
+                        self.voices.forget(spec.stream_id);
                     }
                 }
                 return;
@@ -396,7 +407,13 @@ impl Forwarder {
         if let Some(mut source) = self.sources.remove(&stream_id) {
             let sender = self.participants.get(&source.owner).and_then(|p| p.session);
             source.end(sender, &mut self.outbox);
+            for session in source.flows.keys() {
+                if let Some(receiver) = self.receivers.get_mut(session) {
+                    receiver.subscriptions.remove(&stream_id);
+                }
+            }
         }
+        self.voices.forget(stream_id);
         self.routes.remove(&stream_id);
     }
 
@@ -426,25 +443,31 @@ impl Forwarder {
             return;
         };
         let session_of = |p: &ParticipantId| self.participants.get(p).and_then(|p| p.session);
-        let targets = route
+        let wanted: BTreeMap<SessionKey, Subscription> = route
             .wanted
             .iter()
-            .filter_map(|(participant, label)| {
-                let session = session_of(participant)?;
-                Some(Target {
-                    session,
-                    label: *label,
-                })
-            })
+            .filter_map(|(participant, how)| Some((session_of(participant)?, *how)))
             .collect();
-        let sender = session_of(&source.owner);
-        let turn = &mut Turn {
-            config: &self.config,
-            outbox: &mut self.outbox,
-            now,
-        };
-        source.retarget(targets, turn);
-        source.ask(sender, turn);
+        let mut touched = Vec::new();
+        for session in source.flows.keys() {
+            if !wanted.contains_key(session)
+                && let Some(receiver) = self.receivers.get_mut(session)
+            {
+                receiver.subscriptions.remove(&stream_id);
+                touched.push(*session);
+            }
+        }
+        for (session, how) in &wanted {
+            if let Some(receiver) = self.receivers.get_mut(session)
+                && receiver.subscriptions.insert(stream_id, *how) != Some(*how)
+            {
+                touched.push(*session);
+            }
+        }
+        source.retarget(&wanted, &mut self.outbox);
+        for session in touched {
+            self.allocate(session, now);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of single rules; `tests/simulation.rs` tests them all together.
 
 use bytes::Bytes;
+use dt_frame::SlotLabel;
 use dt_frame::{
     AudioLevel, DatagramHeader, Extension, Flags, FourCc, FrameHeader, FrameType, MediaKind,
     StreamHeader,
@@ -8,7 +9,10 @@ use dt_frame::{
 use dt_ids::{Encoding, Slot};
 
 use super::*;
-use crate::{DropReason, FrameBytes, GroupKey, Quota, StopGroup, StreamOp, reset_code};
+use crate::{
+    DropReason, ENCODINGS_MAX, EncodingSpec, FrameBytes, GroupKey, Quota, StopGroup, StreamOp,
+    Target, reset_code,
+};
 
 const SENDER: SessionKey = SessionKey(100);
 const RECEIVER: SessionKey = SessionKey(200);
@@ -24,6 +28,7 @@ fn video() -> StreamSpec {
         kind: MediaKind::Video,
         codec: Some(FourCc::Vp8),
         encodings: 1,
+        layers: [EncodingSpec::default(); ENCODINGS_MAX],
         muted: false,
     }
 }
@@ -35,6 +40,7 @@ fn audio() -> StreamSpec {
         kind: MediaKind::Audio,
         codec: Some(FourCc::Opus),
         encodings: 1,
+        layers: [EncodingSpec::default(); ENCODINGS_MAX],
         muted: false,
     }
 }
@@ -573,11 +579,12 @@ fn older_orders_are_ignored_and_the_one_in_force_is_the_answer() {
         lease: 2,
         counter: 0,
     };
+    let no_one: [(ParticipantId, Subscription); 0] = [];
     let older = Generation {
         lease: 1,
         counter: 99,
     };
-    assert_eq!(world.forwarder.route(id, [], newer, now), Ok(newer));
+    assert_eq!(world.forwarder.route(id, no_one, newer, now), Ok(newer));
     assert_eq!(
         world
             .forwarder

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Instant};
 use dt_frame::StreamHeader;
 use dt_ids::ParticipantId;
 
-use crate::{GroupKey, Quota, encoding::LiveId, quota::Bucket};
+use crate::{GroupKey, Quota, arrivals::Reports, encoding::LiveId, quota::Bucket};
 
 /// One session as a sender.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub(crate) struct Inbound {
     pub(crate) bucket: Bucket,
     /// `session_groups_max` at most.
     pub(crate) groups: HashMap<GroupKey, Upstream>,
+    /// What it is told of its datagrams.
+    pub(crate) reports: Reports,
 }
 
 impl Inbound {
@@ -22,6 +24,7 @@ impl Inbound {
             participant,
             bucket: Bucket::new(quota, now),
             groups: HashMap::new(),
+            reports: Reports::new(now),
         }
     }
 }

@@ -18,7 +18,11 @@ use crate::{
     outbox::Turn,
     reset_code,
     source::Source,
+    voices::Verdict,
 };
+
+/// Bytes that a transport puts around a datagram: of sound a third as much again.
+const AROUND_BYTES: usize = 40;
 
 /// A sender's stream is to be read no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,9 +114,8 @@ impl Forwarder {
         encoding: Encoding,
         now: Instant,
     ) -> Result<(), DropReason> {
-        let routed = |source: &&mut Source| {
-            source.spec.has(encoding) && source.targets.iter().any(|t| t.session == session)
-        };
+        let routed =
+            |source: &&mut Source| source.spec.has(encoding) && source.flows.contains_key(&session);
         let Some(source) = self.sources.get_mut(&stream_id).filter(routed) else {
             self.outbox.drop(DropReason::NotRouted);
             return Err(DropReason::NotRouted);
@@ -173,27 +176,51 @@ impl Forwarder {
         }
         source.meter.received(bytes);
         let encoding = header.extension.encoding.get();
+        let state = &mut source.encodings[usize::from(encoding)];
+        if !state.arrivals.add(header.sequence) {
+            return Err(DropReason::Repeated);
+        }
         source.meter.sequence(encoding, header.sequence);
         self.outbox.counters.datagrams_in += 1;
         self.outbox.counters.bytes_in += bytes as u64;
         if source.spec.muted {
             return Err(DropReason::Muted);
         }
-        source.meter.bytes_sent += (source.targets.len() * bytes) as u64;
-        let state = &mut source.encodings[usize::from(encoding)];
         state.heard = true;
         if header.flags.start {
             source.meter.frame(header.timestamp_us, now);
-            match header.frame_type {
-                FrameType::Audio => {
-                    self.speakers
-                        .hear(participant, header.extension.audio_level(), now);
-                }
-                FrameType::VideoKey => state.requests.satisfied(),
-                FrameType::VideoDelta => {}
-            }
         }
-        self.outbox.datagram(datagram, &source.targets);
+        let turn = &mut Turn {
+            config: &self.config,
+            outbox: &mut self.outbox,
+            now,
+        };
+        if header.frame_type == FrameType::Audio {
+            let level = header.extension.audio_level();
+            if header.flags.start {
+                self.speakers.hear(participant, level, now);
+            }
+            let stream = source.spec.stream_id;
+            match self.voices.hear(stream, level, Some(&datagram), now) {
+                Verdict::Withhold => {
+                    turn.outbox.counters.silent += 1;
+                    return Ok(());
+                }
+                Verdict::Forward => {}
+                Verdict::Begin(onset) => {
+                    for datagram in onset {
+                        source.sound(datagram, turn);
+                    }
+                }
+            }
+            source.encodings[usize::from(encoding)]
+                .rates
+                .add(bytes + AROUND_BYTES, false, now);
+            source.repeat(turn);
+            source.sound(datagram, turn);
+        } else {
+            source.picture(&header, datagram, turn);
+        }
         Ok(())
     }
 
@@ -287,6 +314,11 @@ impl Forwarder {
         if header.frame_type == FrameType::Audio {
             let level = header.extension.audio_level();
             self.speakers.hear(inbound.participant, level, now);
+            let stream = source.spec.stream_id;
+            if self.voices.hear(stream, level, None, now) == Verdict::Withhold {
+                self.outbox.counters.silent += 1;
+                return Ok(());
+            }
         }
         let turn = &mut Turn {
             config: &self.config,

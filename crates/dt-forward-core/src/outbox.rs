@@ -6,7 +6,7 @@
 //! more than the limit or the session holds too much.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -51,6 +51,8 @@ pub(crate) struct Outbox {
     outputs: VecDeque<Output>,
     pub(crate) counters: Counters,
     next_out: u64,
+    /// Sessions whose frames were given up since this was taken.
+    late: BTreeSet<SessionKey>,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +109,7 @@ impl Outbox {
             outputs: VecDeque::new(),
             counters: Counters::default(),
             next_out: 0,
+            late: BTreeSet::new(),
         }
     }
 
@@ -216,6 +219,9 @@ impl Outbox {
         let Some(stream) = state.streams.get_mut(&out) else {
             return;
         };
+        if stream.finished {
+            return;
+        }
         stream.finished = true;
         let (empty, refused) = (stream.waiting.is_empty(), stream.refused);
         if empty || refused {
@@ -294,6 +300,11 @@ impl Outbox {
         }
     }
 
+    /// Sessions whose frames were given up.
+    pub(crate) fn take_late(&mut self) -> BTreeSet<SessionKey> {
+        std::mem::take(&mut self.late)
+    }
+
     /// Whether a receiver may cause a key frame: not while it keeps being late.
     pub(crate) fn may_ask(&mut self, session: SessionKey, now: Instant) -> bool {
         let Some(state) = self.sessions.get_mut(&session) else {
@@ -344,6 +355,7 @@ impl Outbox {
                 self.counters.drop(DropReason::SlowReceiver);
             }
             state.strike(now);
+            self.late.insert(session);
         }
         self.reset(session, out, reset_code::GRACEFUL);
     }

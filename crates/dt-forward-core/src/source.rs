@@ -1,18 +1,30 @@
 //! One stream of a sender and who receives it.
 
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use dt_frame::{FrameHeader, FrameType, MediaKind};
+use dt_frame::{DatagramHeader, FrameHeader, FrameType, MediaKind};
 use dt_ids::ParticipantId;
 
 use crate::{
-    DropReason, FrameBytes, Output, SessionKey, StreamSpec, Target,
-    encoding::{EncodingState, Feeder, Overtaken},
+    Detail, DropReason, FrameBytes, Output, SessionKey, StreamSpec, Subscription, Target,
+    allocation::Cost,
+    demand::Demand,
+    encoding::{EncodingState, Feeder, Overtaken, Place},
+    flow::{self, Flow, Flows, Pick},
     inbound::Upstream,
     outbox::{Outbox, Turn},
     telemetry::Meter,
 };
+
+/// So long after the first time sound is sent again to those who lose some.
+const REPEAT_AFTER: Duration = Duration::from_millis(15);
+/// Datagrams that wait for that, at most.
+const REPEATS_MAX: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -21,8 +33,15 @@ pub(crate) struct Source {
     pub(crate) meter: Meter,
     /// As many as the specification says.
     pub(crate) encodings: Vec<EncodingState>,
-    /// Sessions that receive it now.
+    /// Sessions that receive it, and what of it.
+    pub(crate) flows: Flows,
+    /// All of them: who gets sound.
     pub(crate) targets: Arc<[Target]>,
+    /// Those who get sound twice.
+    lossy: Arc<[Target]>,
+    /// What they are to get again.
+    repeats: VecDeque<(Instant, Bytes)>,
+    pub(crate) demand: Demand,
 }
 
 impl Source {
@@ -34,25 +53,241 @@ impl Source {
             encodings: (0..spec.encodings)
                 .map(|_| EncodingState::default())
                 .collect(),
+            flows: Flows::new(),
             targets: Arc::from([]),
+            lossy: Arc::from([]),
+            repeats: VecDeque::new(),
+            demand: Demand::default(),
         }
     }
 
-    /// Replaces the receivers: those who are new begin with the kept group, those
-    /// who are gone get nothing more.
-    pub(crate) fn retarget(&mut self, targets: Vec<Target>, turn: &mut Turn<'_>) {
-        let before = std::mem::replace(&mut self.targets, Arc::from(targets));
-        let sessions = |list: &[Target]| list.iter().map(|t| t.session).collect::<HashSet<_>>();
-        let (old, new) = (sessions(&before), sessions(&self.targets));
-        for target in before.iter().filter(|t| !new.contains(&t.session)) {
+    /// Replaces the receivers: those who are gone get nothing more, those who are
+    /// new get pictures when they are given some.
+    pub(crate) fn retarget(
+        &mut self,
+        wanted: &BTreeMap<SessionKey, Subscription>,
+        outbox: &mut Outbox,
+    ) {
+        let gone: Vec<_> = self
+            .flows
+            .keys()
+            .filter(|session| !wanted.contains_key(session))
+            .copied()
+            .collect();
+        for session in gone {
+            self.flows.remove(&session);
             for encoding in &mut self.encodings {
-                encoding.stop_receiver(target.session, turn.outbox);
+                encoding.stop_receiver(session, outbox);
             }
         }
-        for target in self.targets.iter().filter(|t| !old.contains(&t.session)) {
-            for encoding in &mut self.encodings {
-                encoding.start_receiver(target.session, self.spec.kind, turn);
+        for (session, how) in wanted {
+            let flow = self.flows.entry(*session).or_insert(Flow::new(how.label));
+            flow.label = how.label;
+            if self.spec.kind == MediaKind::Audio {
+                flow.pick = Some(Pick::SOUND);
+                flow.on = Some(0);
             }
+        }
+        self.list();
+    }
+
+    /// What a receiver is to get from now on.
+    pub(crate) fn steer(&mut self, session: SessionKey, pick: Option<Pick>, turn: &mut Turn<'_>) {
+        let Some(flow) = self.flows.get_mut(&session) else {
+            return;
+        };
+        if flow.pick == pick {
+            return;
+        }
+        let before = flow.pick;
+        flow.pick = pick;
+        match pick {
+            None => {
+                flow.on = None;
+                flow.synced = false;
+                for encoding in &mut self.encodings {
+                    encoding.stop_receiver(session, turn.outbox);
+                }
+            }
+            Some(pick) => {
+                if flow.detail() == Detail::Keys {
+                    // At once: not even what waits for it.
+                    flow.synced = false;
+                    for encoding in &mut self.encodings {
+                        encoding.stop_receiver(session, turn.outbox);
+                    }
+                }
+                let same = |before: Pick| {
+                    (before.encoding, before.instead) == (pick.encoding, pick.instead)
+                };
+                if !before.is_some_and(same) {
+                    self.seek(session, pick, turn);
+                }
+            }
+        }
+        self.list();
+    }
+
+    /// Lets a receiver begin with what it is to get, or has it asked for.
+    fn seek(&mut self, session: SessionKey, pick: Pick, turn: &mut Turn<'_>) {
+        for wanted in [Some(pick.encoding), pick.instead].into_iter().flatten() {
+            let Some(flow) = self.flows.get_mut(&session) else {
+                return;
+            };
+            if flow.on == Some(wanted) {
+                return;
+            }
+            let before = flow.on;
+            let on = before.and_then(|on| self.encodings.get(usize::from(on)));
+            let began = on.and_then(EncodingState::started_us);
+            let Some(encoding) = self.encodings.get_mut(usize::from(wanted)) else {
+                continue;
+            };
+            let bytes_max = match before {
+                None => usize::MAX,
+                // Up with a key frame only: the one before goes on until then.
+                Some(on) if on < wanted => 0,
+                // A receiver takes what began later for the newer one.
+                Some(_) if encoding.started_us() <= began => 0,
+                Some(_) => turn.config.catch_up_bytes_max,
+            };
+            if encoding.start_receiver(session, pick.detail, bytes_max, turn) {
+                flow.on = Some(wanted);
+                flow.synced = false;
+                self.leave(session, before, wanted, turn);
+                return;
+            }
+            if encoding.heard {
+                encoding.requests.want();
+            }
+        }
+    }
+
+    /// A receiver has begun another encoding: the one before is over.
+    fn leave(&mut self, session: SessionKey, before: Option<u8>, now_on: u8, turn: &mut Turn<'_>) {
+        let Some(before) = before else {
+            return;
+        };
+        turn.outbox.counters.layer_switches += 1;
+        if let Some(encoding) = self.encodings.get_mut(usize::from(before)) {
+            if before < now_on {
+                encoding.finish_receiver(session, turn.outbox);
+            } else {
+                encoding.stop_receiver(session, turn.outbox);
+            }
+        }
+    }
+
+    /// Makes the lists of receivers anew.
+    fn list(&mut self) {
+        if self.spec.kind == MediaKind::Audio {
+            self.targets = flow::everybody(&self.flows);
+            self.list_lossy();
+            return;
+        }
+        for (number, encoding) in (0u8..).zip(&mut self.encodings) {
+            encoding.lists = flow::lists(&self.flows, number);
+        }
+        self.demand.changed();
+    }
+
+    fn list_lossy(&mut self) {
+        let flows = self.flows.iter().filter(|(_, flow)| flow.repeats);
+        self.lossy = flows.map(|(session, flow)| flow.target(*session)).collect();
+    }
+
+    /// Whether a receiver gets its sound twice.
+    pub(crate) fn repeat_to(&mut self, session: SessionKey, repeats: bool) {
+        if let Some(flow) = self.flows.get_mut(&session)
+            && flow.repeats != repeats
+        {
+            flow.repeats = repeats;
+            self.list_lossy();
+        }
+    }
+
+    /// A sound is given to all, and kept for those who get it twice.
+    pub(crate) fn sound(&mut self, datagram: Bytes, turn: &mut Turn<'_>) {
+        self.meter.bytes_sent += (self.targets.len() * datagram.len()) as u64;
+        if !self.lossy.is_empty() {
+            if self.repeats.len() >= REPEATS_MAX {
+                self.repeats.pop_front();
+            }
+            self.repeats.push_back((turn.now, datagram.clone()));
+        }
+        turn.outbox.datagram(datagram, &self.targets);
+    }
+
+    /// Sends again what is to be sent again now.
+    pub(crate) fn repeat(&mut self, turn: &mut Turn<'_>) {
+        while let Some((at, _)) = self.repeats.front() {
+            if turn.now.saturating_duration_since(*at) < REPEAT_AFTER {
+                return;
+            }
+            if let Some((_, datagram)) = self.repeats.pop_front() {
+                turn.outbox.counters.repeats_out += self.lossy.len() as u64;
+                turn.outbox.datagram(datagram, &self.lossy);
+            }
+        }
+    }
+
+    /// A piece of a picture on the datagram carrier.
+    pub(crate) fn picture(
+        &mut self,
+        header: &DatagramHeader,
+        datagram: Bytes,
+        turn: &mut Turn<'_>,
+    ) {
+        let number = header.extension.encoding.get();
+        let key = header.frame_type == FrameType::VideoKey;
+        let upper = !key && (header.extension.temporal_layer > 0 || header.flags.discardable);
+        let state = &mut self.encodings[usize::from(number)];
+        state.rates.add(datagram.len(), upper, turn.now);
+        if key {
+            state.requests.satisfied();
+            // Whichever piece of it comes first.
+            if state
+                .key_timestamp
+                .is_none_or(|at| header.timestamp_us > at)
+            {
+                state.key_timestamp = Some(header.timestamp_us);
+                self.key_came(number, turn);
+            }
+        } else if state.lists.awaited && header.flags.start {
+            state.requests.want();
+        }
+        let lists = &self.encodings[usize::from(number)].lists;
+        let targets = match (key, upper) {
+            (true, _) => &lists.keys,
+            (false, false) => &lists.base,
+            (false, true) => &lists.upper,
+        };
+        self.meter.bytes_sent += (targets.len() * datagram.len()) as u64;
+        turn.outbox.datagram(datagram, targets);
+    }
+
+    /// A key frame of an encoding came on the datagram carrier: who waits for it
+    /// begins.
+    pub(crate) fn key_came(&mut self, number: u8, turn: &mut Turn<'_>) {
+        let mut switched = Vec::new();
+        let mut changed = false;
+        for (session, flow) in &mut self.flows {
+            if flow.waits_for(number) {
+                switched.push((*session, flow.on.replace(number)));
+                flow.synced = false;
+            }
+            if flow.on == Some(number) {
+                let synced = flow.detail() != Detail::Keys;
+                changed |= flow.synced != synced;
+                flow.synced = synced;
+            }
+        }
+        let any = !switched.is_empty();
+        for (session, before) in switched {
+            self.leave(session, before, number, turn);
+        }
+        if any || changed {
+            self.list();
         }
     }
 
@@ -62,6 +297,14 @@ impl Source {
         for encoding in &mut self.encodings {
             encoding.end(sender, outbox);
         }
+        self.repeats.clear();
+        if self.spec.kind == MediaKind::Video {
+            for flow in self.flows.values_mut() {
+                flow.on = None;
+                flow.synced = false;
+            }
+        }
+        self.list();
     }
 
     /// Asks the sender for the key frames that are due.
@@ -88,7 +331,58 @@ impl Source {
         }
     }
 
-    /// Takes a frame of one of the sender's streams and gives it to all
+    /// Says which encodings somebody wants, when that changed.
+    pub(crate) fn say_demand(&mut self, turn: &mut Turn<'_>) {
+        if self.spec.kind == MediaKind::Audio {
+            return;
+        }
+        let linger = turn.config.demand_linger;
+        let list = self
+            .demand
+            .say(&self.flows, self.spec.encodings, linger, turn.now);
+        if let Some(encodings) = list {
+            let stream_id = self.spec.stream_id;
+            turn.outbox.push(Output::Demand {
+                stream_id,
+                encodings,
+            });
+        }
+    }
+
+    /// What an encoding takes now.
+    pub(crate) fn cost(&self, number: u8, now: Instant) -> Cost {
+        if self.spec.muted {
+            return Cost::default();
+        }
+        let place = usize::from(number);
+        let spec = self.spec.layers().get(place).copied().unwrap_or_default();
+        let limit = self.demand.limit_bps(number);
+        self.encodings
+            .get(place)
+            .map_or_else(Cost::default, |e| e.rates.cost(&spec, limit, now))
+    }
+
+    /// Whether something of an encoding came just now.
+    pub(crate) fn is_sent(&self, number: u8, now: Instant) -> bool {
+        let encoding = self.encodings.get(usize::from(number));
+        encoding.is_some_and(|encoding| encoding.rates.is_sent(now))
+    }
+
+    /// While an encoding is not sent: the best below it that is, or else the
+    /// least above it.
+    pub(crate) fn instead_of(&self, number: u8, now: Instant) -> Option<u8> {
+        if self.is_sent(number, now) {
+            return None;
+        }
+        let of = |n: &u8| self.encodings.get(usize::from(*n));
+        let steady = |n: &u8| of(n).is_some_and(|e| e.rates.is_steady(now));
+        (0..number)
+            .rev()
+            .find(steady)
+            .or_else(|| (number + 1..self.spec.encodings).find(steady))
+    }
+
+    /// Takes a frame of one of the sender's streams and gives it to its
     /// receivers. The caller has checked that the stream may bring it.
     ///
     /// # Errors
@@ -101,7 +395,8 @@ impl Source {
         payload: Bytes,
         turn: &mut Turn<'_>,
     ) -> Result<(), Overtaken> {
-        let encoding = &mut self.encodings[usize::from(upstream.header.encoding.get())];
+        let number = upstream.header.encoding.get();
+        let encoding = &mut self.encodings[usize::from(number)];
         let live = encoding.place(feeder, upstream, header, turn)?;
         upstream.live = live;
         if let Some(live) = live {
@@ -109,14 +404,37 @@ impl Source {
                 header: Bytes::copy_from_slice(&header.write()),
                 payload,
             };
-            let starts = header.frame_type != FrameType::VideoDelta;
-            let copies = encoding.forward(live, &frame, starts, &self.targets, turn);
-            self.meter.bytes_sent += copies * frame.len() as u64;
+            let place = Place {
+                number,
+                starts: header.frame_type != FrameType::VideoDelta,
+                upper: header.is_upper(),
+            };
+            encoding.rates.add(frame.len(), place.upper, turn.now);
+            let done = encoding.forward(live, &frame, place, &mut self.flows, turn);
+            self.meter.bytes_sent += done.copies * frame.len() as u64;
+            if !done.switched.is_empty() {
+                for (session, before) in done.switched {
+                    self.leave(session, before, number, turn);
+                }
+                self.list();
+            }
         } else {
             turn.outbox.drop(DropReason::WithoutKeyFrame);
             encoding.requests.want();
         }
         self.ask(Some(feeder.session), turn);
         Ok(())
+    }
+}
+
+/// Whether a frame can be left out without harm to those after it.
+pub(crate) trait Upper {
+    fn is_upper(&self) -> bool;
+}
+
+impl Upper for FrameHeader {
+    fn is_upper(&self) -> bool {
+        self.frame_type == FrameType::VideoDelta
+            && (self.extension.temporal_layer > 0 || self.flags.discardable)
     }
 }

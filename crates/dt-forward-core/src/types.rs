@@ -6,6 +6,8 @@ use bytes::Bytes;
 use dt_frame::{FourCc, MediaKind, SlotLabel, StreamHeader};
 use dt_ids::{Encoding, ParticipantId, StreamId, StreamNumber};
 
+use crate::SenderReport;
+
 /// Codes of RESET_STREAM and STOP_SENDING (WIRE section 2).
 pub mod reset_code {
     /// Nothing is wrong: late, superseded, or not wanted any more.
@@ -43,6 +45,32 @@ pub struct Generation {
     pub counter: u64,
 }
 
+/// Encodings of one stream at most: their number has four bits.
+pub const ENCODINGS_MAX: usize = 16;
+
+/// One encoding of a stream as it was published; 0 is not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EncodingSpec {
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+    /// Bits per second at most.
+    pub max_bitrate_bps: u32,
+}
+
+impl EncodingSpec {
+    /// All of it is known.
+    #[must_use]
+    pub const fn new(width: u32, height: u32, max_bitrate_bps: u32) -> Self {
+        Self {
+            width,
+            height,
+            max_bitrate_bps,
+        }
+    }
+}
+
 /// A stream that a participant may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamSpec {
@@ -56,6 +84,8 @@ pub struct StreamSpec {
     pub codec: Option<FourCc>,
     /// How many encodings it has, numbered from 0; 1 to 16.
     pub encodings: u8,
+    /// Of each encoding, smallest first; beyond their number unused.
+    pub layers: [EncodingSpec; ENCODINGS_MAX],
     /// A muted stream is not forwarded.
     pub muted: bool,
 }
@@ -63,6 +93,20 @@ pub struct StreamSpec {
 impl StreamSpec {
     pub(crate) fn has(&self, encoding: Encoding) -> bool {
         encoding.get() < self.encodings
+    }
+
+    pub(crate) fn layers(&self) -> &[EncodingSpec] {
+        &self.layers[..usize::from(self.encodings).min(ENCODINGS_MAX)]
+    }
+
+    /// The same stream, whatever is changed while it goes on.
+    pub(crate) fn is_same_stream(&self, other: &Self) -> bool {
+        let plain = |spec: &Self| Self {
+            muted: false,
+            layers: [EncodingSpec::default(); ENCODINGS_MAX],
+            ..*spec
+        };
+        plain(self) == plain(other)
     }
 }
 
@@ -129,6 +173,15 @@ pub enum CloseReason {
     Replaced,
 }
 
+/// An encoding that somebody wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which.
+    pub encoding: Encoding,
+    /// Bits per second that its receivers can take; 0: as published.
+    pub max_bitrate_bps: u32,
+}
+
 /// What the handler carries out, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
@@ -176,4 +229,26 @@ pub enum Output {
     },
     /// Who speaks now, loudest first; replaces the list before.
     Speakers(Vec<ParticipantId>),
+    /// Send so many bytes that mean nothing, in datagrams that receivers drop.
+    Padding {
+        /// Whom.
+        session: SessionKey,
+        /// In all.
+        bytes: usize,
+    },
+    /// Which encodings of a stream somebody wants, smallest first; replaces what
+    /// was said before.
+    Demand {
+        /// Of which stream.
+        stream_id: StreamId,
+        /// Those that are wanted.
+        encodings: Vec<Wanted>,
+    },
+    /// How a sender's datagrams arrive.
+    SenderReport {
+        /// The sender's session.
+        session: SessionKey,
+        /// What it is told.
+        report: SenderReport,
+    },
 }

@@ -10,8 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use dt_forward_core::{
-    CloseReason, Config, Forwarder, Generation, GroupKey, OutGroup, Output, QueueLimits, Quota,
-    SessionKey, StreamOp, StreamSpec,
+    CloseReason, Config, ENCODINGS_MAX, EncodingSpec, Forwarder, Generation, GroupKey, OutGroup,
+    Output, QueueLimits, Quota, SessionKey, StreamOp, StreamSpec,
 };
 use dt_frame::{
     AudioLevel, DatagramHeader, Extension, Flags, FourCc, FrameHeader, FrameType, MediaKind,
@@ -300,6 +300,7 @@ impl World {
             kind,
             codec: Some(codec),
             encodings: 1,
+            layers: [EncodingSpec::default(); ENCODINGS_MAX],
             muted,
         };
         let all = [
@@ -527,6 +528,18 @@ impl World {
                 Output::Speakers(list) => {
                     prop_assert!(list.len() <= usize::from(PEOPLE));
                 }
+                Output::Demand {
+                    stream_id,
+                    encodings,
+                } => {
+                    prop_assert!((0..PEOPLE).any(|n| video(n) == stream_id));
+                    prop_assert!(encodings.len() <= 1);
+                }
+                Output::SenderReport { session, report } => {
+                    let sends = self.people.iter().any(|p| p.session == Some(session));
+                    prop_assert!(sends && report.lost_ppm <= 1_000_000);
+                }
+                Output::Padding { .. } => prop_assert!(false, "no path was told"),
             }
         }
         Ok(())

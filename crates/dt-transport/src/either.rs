@@ -75,6 +75,18 @@ impl<A: Session, B: Session> Session for Either<A, B> {
         of!(self, session => session.send_datagram(datagram))
     }
 
+    fn datagram_prefix(&self) -> Bytes {
+        of!(self, session => session.datagram_prefix())
+    }
+
+    fn send_prefixed_datagram(&self, datagram: Bytes) -> Result<(), SessionError> {
+        of!(self, session => session.send_prefixed_datagram(datagram))
+    }
+
+    fn queued_datagram_bytes(&self) -> usize {
+        of!(self, session => session.queued_datagram_bytes())
+    }
+
     async fn recv_datagram(&self) -> Result<Bytes, SessionError> {
         of!(self, session => session.recv_datagram().await)
     }

@@ -98,6 +98,12 @@ pub struct SessionInfo {
 pub struct PathStats {
     /// Smoothed round-trip time.
     pub rtt: Duration,
+    /// That of the packet acknowledged last; with `low-delay` congestion control
+    /// only.
+    pub rtt_latest: Duration,
+    /// Bytes acknowledged since the start; with `low-delay` congestion control
+    /// only.
+    pub acknowledged_bytes: u64,
     /// Shortest round-trip time seen; what `rtt` has above it is mostly queues.
     pub rtt_min: Duration,
     /// Bytes sent since the start, retransmissions and acknowledgements included.
@@ -150,6 +156,28 @@ pub trait Session: Clone + Send + Sync + 'static {
     /// # Errors
     /// When it is too large or the session is gone.
     fn send_datagram(&self, datagram: Bytes) -> Result<(), SessionError>;
+
+    /// What this carrier puts before each datagram, nothing to begin with. The
+    /// same for the whole session.
+    fn datagram_prefix(&self) -> Bytes {
+        Bytes::new()
+    }
+
+    /// [`send_datagram`](Self::send_datagram) for one that begins with the
+    /// [prefix](Self::datagram_prefix) already: it is not copied, so that many
+    /// sessions can share its bytes.
+    ///
+    /// # Errors
+    /// When it is too large or the session is gone.
+    fn send_prefixed_datagram(&self, datagram: Bytes) -> Result<(), SessionError> {
+        self.send_datagram(datagram)
+    }
+
+    /// Bytes of datagrams that are queued and not sent yet, as far as the carrier
+    /// knows.
+    fn queued_datagram_bytes(&self) -> usize {
+        0
+    }
 
     /// The next datagram of the peer.
     fn recv_datagram(&self) -> impl Future<Output = Result<Bytes, SessionError>> + Send;

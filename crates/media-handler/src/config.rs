@@ -5,6 +5,8 @@ use std::time::Duration;
 use dt_ids::HandlerId;
 use dt_wire::internal::Endpoint;
 
+use crate::GatherConfig;
+
 /// Everything that can be set; [`Config::new`] gives the defaults.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -45,6 +47,8 @@ pub struct Config {
     /// How long a meeting without participants is remembered, so that orders
     /// that were overtaken stay without effect.
     pub empty_meeting_max: Duration,
+    /// How datagrams are gathered into rounds of sending.
+    pub gather: GatherConfig,
     /// Limits of forwarding.
     pub forward: dt_forward_core::Config,
 }
@@ -70,6 +74,7 @@ impl Config {
             frame_bytes_max: dt_frame::PAYLOAD_BYTES_MAX,
             telemetry_interval: Duration::from_secs(2),
             empty_meeting_max: Duration::from_secs(60),
+            gather: GatherConfig::default(),
             forward: dt_forward_core::Config::default(),
         }
     }

@@ -8,9 +8,13 @@
 //! Deliberately absent: accepting connections, keys of media (payloads are
 //! sealed between clients), and other handlers.
 
+mod backlog;
 mod config;
 mod control;
 mod events;
+mod fan_out;
+mod flush;
+mod gather;
 mod meeting;
 mod port;
 mod rate;
@@ -40,6 +44,8 @@ use tokio::task::JoinHandle;
 
 pub use config::Config;
 use events::Events;
+use flush::Flush;
+pub use gather::GatherConfig;
 use meeting::{Meeting, State};
 use port::SessionKeys;
 use warm::Warm;
@@ -48,7 +54,8 @@ use warm::Warm;
 /// by [`shutdown`](Self::shutdown) or by their clients.
 pub struct MediaHandler {
     inner: Arc<Inner>,
-    ticker: Mutex<Option<JoinHandle<()>>>,
+    /// Its timers and its sending of datagrams.
+    tasks: Mutex<Option<[JoinHandle<()>; 2]>>,
 }
 
 pub(crate) struct Inner {
@@ -60,6 +67,7 @@ pub(crate) struct Inner {
     pub(crate) used_tokens: Mutex<UsedIds>,
     meetings: Mutex<HashMap<MeetingId, Arc<Meeting>>>,
     pub(crate) events: Arc<Events>,
+    pub(crate) flush: Arc<Flush>,
     pub(crate) session_keys: SessionKeys,
     pub(crate) warm: Warm,
     pub(crate) sessions: AtomicUsize,
@@ -74,6 +82,7 @@ impl MediaHandler {
             used_tokens: Mutex::new(UsedIds::new(config.used_tokens_max)),
             meetings: Mutex::default(),
             events: Arc::new(Events::new(config.controllers_max)),
+            flush: Arc::default(),
             session_keys: SessionKeys::default(),
             warm: Warm::new(config.warm_sessions_max),
             sessions: AtomicUsize::new(0),
@@ -82,7 +91,7 @@ impl MediaHandler {
         };
         Arc::new(Self {
             inner: Arc::new(inner),
-            ticker: Mutex::default(),
+            tasks: Mutex::default(),
         })
     }
 
@@ -96,7 +105,7 @@ impl MediaHandler {
     /// polls this and end with it; the first call starts the handler's timers
     /// there too.
     pub async fn serve<S: Session>(&self, session: S) {
-        self.start_ticker();
+        self.start_tasks();
         session::serve(Arc::clone(&self.inner), session).await;
     }
 
@@ -126,20 +135,30 @@ impl MediaHandler {
         }
     }
 
-    fn start_ticker(&self) {
-        let mut ticker = lock(&self.ticker);
-        // The runtime of the first one may have been shut down.
-        if ticker.as_ref().is_none_or(JoinHandle::is_finished) {
-            *ticker = Some(tokio::spawn(tick(Arc::downgrade(&self.inner))));
+    fn start_tasks(&self) {
+        let mut tasks = lock(&self.tasks);
+        let run = |tasks: &[JoinHandle<()>; 2]| !tasks.iter().any(JoinHandle::is_finished);
+        // The runtime of the first ones may have been shut down.
+        if !tasks.as_ref().is_some_and(run) {
+            abort(tasks.take());
+            let (flush, gather) = (Arc::clone(&self.inner.flush), self.inner.config.gather);
+            *tasks = Some([
+                tokio::spawn(tick(Arc::downgrade(&self.inner))),
+                tokio::spawn(flush::run(flush, gather)),
+            ]);
         }
+    }
+}
+
+fn abort(tasks: Option<[JoinHandle<()>; 2]>) {
+    for task in tasks.into_iter().flatten() {
+        task.abort();
     }
 }
 
 impl Drop for MediaHandler {
     fn drop(&mut self) {
-        if let Some(ticker) = lock(&self.ticker).take() {
-            ticker.abort();
-        }
+        abort(lock(&self.tasks).take());
     }
 }
 
@@ -175,8 +194,8 @@ impl Inner {
         if meetings.len() >= self.config.meetings_max {
             return None;
         }
-        let events = Arc::clone(&self.events);
-        let meeting = Arc::new(Meeting::new(id, self.config.forward, events));
+        let (events, flush) = (Arc::clone(&self.events), Arc::clone(&self.flush));
+        let meeting = Meeting::new(id, self.config.forward, events, flush);
         meetings.insert(id, Arc::clone(&meeting));
         Some(meeting)
     }

@@ -1,17 +1,18 @@
 //! One meeting at this handler: its forwarder, the ports of its sessions, and
 //! the carrying out of outputs.
 
+mod steering;
+
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use dt_forward_core::{
-    CloseReason, Counters, DropReason, Forwarder, GroupKey, OutGroup, Output, SessionKey, Target,
+    CloseReason, Counters, DropReason, Forwarder, GroupKey, OutGroup, Output, SessionKey,
 };
-use dt_frame::DatagramHeader;
 use dt_ids::{Encoding, MeetingId, ParticipantId, StreamId};
 use dt_wire::{
     CloseCode, framing,
@@ -19,11 +20,7 @@ use dt_wire::{
     v1::{MediaServerMessage, RequestKeyframe, media_server_message},
 };
 
-use crate::{events::Events, lock, now, port::Port};
-
-/// Copies of a datagram that share one allocation: fewer allocations, and yet a
-/// slow receiver's queue pins little of what others have sent long ago.
-const COPIES_PER_BUFFER: usize = 8;
+use crate::{events::Events, fan_out::FanOut, flush::Flush, lock, now, port::Port};
 
 /// A meeting. Its lock is held for one input and the outputs of it, and never
 /// across a wait; the order of outputs is kept because they are carried out
@@ -37,8 +34,11 @@ pub(crate) struct Meeting {
 pub(crate) struct State {
     id: MeetingId,
     events: Arc<Events>,
+    flush: Arc<Flush>,
+    me: Weak<Meeting>,
     pub(crate) forwarder: Forwarder,
     ports: HashMap<SessionKey, (ParticipantId, Port)>,
+    fan_out: FanOut,
     speakers: Vec<ParticipantId>,
     /// Counts already given to the metrics.
     reported: Counters,
@@ -46,21 +46,29 @@ pub(crate) struct State {
 }
 
 impl Meeting {
-    pub(crate) fn new(id: MeetingId, config: dt_forward_core::Config, events: Arc<Events>) -> Self {
-        let state = State {
+    pub(crate) fn new(
+        id: MeetingId,
+        config: dt_forward_core::Config,
+        events: Arc<Events>,
+        flush: Arc<Flush>,
+    ) -> Arc<Self> {
+        let state = |me: &Weak<Self>| State {
             id,
             events: Arc::clone(&events),
+            flush,
+            me: Weak::clone(me),
             forwarder: Forwarder::new(config),
             ports: HashMap::new(),
+            fan_out: FanOut::default(),
             speakers: Vec::new(),
             reported: Counters::default(),
             empty_since: Some(now()),
         };
-        Self {
+        Arc::new_cyclic(|me| Self {
             id,
-            events,
-            state: Mutex::new(state),
-        }
+            state: Mutex::new(state(me)),
+            events: Arc::clone(&events),
+        })
     }
 
     pub(crate) const fn id(&self) -> MeetingId {
@@ -153,9 +161,23 @@ impl Meeting {
         }
     }
 
+    /// Sends the datagrams that have gathered.
+    pub(crate) fn send_round(&self, now: Instant) {
+        // Out of the lock: others may add to the next round meanwhile.
+        let round = lock(&self.state).fan_out.take();
+        let left_out = round.send(now);
+        if left_out > 0 {
+            metrics::counter!("media_dropped_total", "reason" => "slow_datagrams")
+                .increment(left_out as u64);
+        }
+    }
+
     /// Time passes.
     pub(crate) fn tick(&self) {
-        self.with(|s| s.forwarder.tick(now()));
+        self.with(|s| {
+            s.sample_paths();
+            s.forwarder.tick(now());
+        });
     }
 
     /// Tells controllers the figures of all streams, and gives counts to the
@@ -177,9 +199,14 @@ impl Meeting {
 
     /// What a controller that begins to listen must know.
     pub(crate) fn present(&self) -> Vec<HandlerEvent> {
-        let (mut connected, speakers) = self.with(|s| {
+        let (mut connected, speakers, demands) = self.with(|s| {
             let connected: Vec<_> = s.ports.values().map(|(p, _)| *p).collect();
-            (connected, s.speakers.clone())
+            let demands: Vec<_> = s
+                .forwarder
+                .demands()
+                .map(|(stream, wanted)| steering::demand_event(self.id, stream, wanted))
+                .collect();
+            (connected, s.speakers.clone(), demands)
         });
         connected.sort_unstable();
         connected.dedup();
@@ -190,6 +217,7 @@ impl Meeting {
         if !speakers.is_empty() {
             events.push(event(self.id, speakers_event(&speakers)));
         }
+        events.extend(demands);
         events
     }
 
@@ -235,7 +263,13 @@ impl State {
     fn carry_out(&mut self) {
         while let Some(output) = self.forwarder.poll_output() {
             match output {
-                Output::Datagram { datagram, targets } => self.fan_out(&datagram, &targets),
+                Output::Datagram { datagram, targets } => {
+                    let ports = &self.ports;
+                    let receiver = |session| ports.get(&session).map(|(_, port)| port.receiver());
+                    if self.fan_out.add(datagram, &targets, receiver) {
+                        self.flush.add(Weak::clone(&self.me));
+                    }
+                }
                 Output::Stream { session, out, op } => {
                     let opened = self.port(session).is_none_or(|port| port.stream(out, op));
                     if !opened {
@@ -261,20 +295,14 @@ impl State {
                     self.events.tell(&event(self.id, speakers_event(&list)));
                     self.speakers = list;
                 }
-            }
-        }
-    }
-
-    fn fan_out(&self, datagram: &Bytes, targets: &[Target]) {
-        for some in targets.chunks(COPIES_PER_BUFFER) {
-            let mut buffer = BytesMut::with_capacity(datagram.len() * some.len());
-            for target in some {
-                let Some((_, port)) = self.ports.get(&target.session) else {
-                    continue;
-                };
-                buffer.extend_from_slice(datagram);
-                DatagramHeader::rewrite_slot(&mut buffer, target.label);
-                port.send_datagram(buffer.split().freeze());
+                Output::Padding { session, bytes } => self.pad(session, bytes),
+                Output::Demand {
+                    stream_id,
+                    encodings,
+                } => self.tell_demand(stream_id, &encodings),
+                Output::SenderReport { session, report } => {
+                    self.report_to_sender(session, report);
+                }
             }
         }
     }
@@ -352,6 +380,17 @@ impl State {
             "media_keyframe_requests_total",
             counters.keyframe_requests,
             before.keyframe_requests,
+        );
+        count(
+            "media_layer_switches_total",
+            counters.layer_switches,
+            before.layer_switches,
+        );
+        count("media_silent_total", counters.silent, before.silent);
+        count(
+            "media_repeats_out_total",
+            counters.repeats_out,
+            before.repeats_out,
         );
         self.forwarder.telemetry(now())
     }

@@ -6,24 +6,44 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use dt_forward_core::{FrameBytes, GroupKey, OutGroup, SessionKey, StreamOp};
 use dt_frame::StreamHeader;
-use dt_transport::Session;
+use dt_transport::{PathStats, Session};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::fan_out::Receiver;
 
 /// The part of a session that is used without waiting.
 pub(crate) trait Carrier: Send + Sync {
+    /// What each datagram begins with.
+    fn datagram_prefix(&self) -> Bytes;
+    /// Sends one that begins so.
     fn send_datagram(&self, datagram: Bytes);
+    /// What was sent and is still here.
+    fn queued_datagram_bytes(&self) -> usize;
     fn close(&self, code: u32, reason: &str);
+    fn path_stats(&self) -> PathStats;
 }
 
 impl<S: Session> Carrier for S {
+    fn datagram_prefix(&self) -> Bytes {
+        Session::datagram_prefix(self)
+    }
+
     fn send_datagram(&self, datagram: Bytes) {
         // Too large for this path, or the session is gone: a datagram may be lost,
         // and the end of the session is noticed by its own task.
-        let _ = Session::send_datagram(self, datagram);
+        let _ = self.send_prefixed_datagram(datagram);
+    }
+
+    fn queued_datagram_bytes(&self) -> usize {
+        Session::queued_datagram_bytes(self)
     }
 
     fn close(&self, code: u32, reason: &str) {
         Session::close(self, code, reason);
+    }
+
+    fn path_stats(&self) -> PathStats {
+        Session::path_stats(self)
     }
 }
 
@@ -43,6 +63,7 @@ pub(crate) struct NewStream {
 /// Where the outputs for one session go.
 pub(crate) struct Port {
     carrier: Arc<dyn Carrier>,
+    receiver: Arc<Receiver>,
     /// Whole control messages. Full when the client does not read: it misses key
     /// frame requests then, of which more will come.
     control: mpsc::Sender<Bytes>,
@@ -75,6 +96,7 @@ impl Port {
         let (control, control_end) = mpsc::channel(CONTROL_MAX);
         let (streams, streams_end) = mpsc::channel(NEW_STREAMS_MAX);
         let port = Self {
+            receiver: Receiver::new(Arc::clone(&carrier)),
             carrier,
             control: control.clone(),
             streams,
@@ -88,8 +110,20 @@ impl Port {
         (port, control, ends)
     }
 
+    /// Sends one that no route is about.
     pub(crate) fn send_datagram(&self, datagram: Bytes) {
-        self.carrier.send_datagram(datagram);
+        let prefix = self.carrier.datagram_prefix();
+        let whole = [prefix, datagram].concat();
+        self.carrier.send_datagram(whole.into());
+    }
+
+    /// What routes of datagrams hold of it.
+    pub(crate) fn receiver(&self) -> Arc<Receiver> {
+        Arc::clone(&self.receiver)
+    }
+
+    pub(crate) fn path_stats(&self) -> PathStats {
+        self.carrier.path_stats()
     }
 
     /// `false` when the message was dropped.

@@ -3,24 +3,24 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dt_forward_core::{Generation, RegisterError, RouteError, StreamSpec};
+use dt_forward_core::{
+    Class, ENCODINGS_MAX, EncodingSpec, Generation, RegisterError, RouteError, StreamSpec,
+    Subscription,
+};
 use dt_frame::{FourCc, MediaKind, SlotLabel};
 use dt_ids::{ControllerId, MeetingId, ParticipantId, StreamId, StreamNumber, UserId};
 use dt_rpc::{RpcError, RpcResult};
 use dt_wire::{
     internal::{
-        self, HandlerEvent, RegisterController, RegisterControllerResponse, RegisterParticipant,
-        RegisterParticipantResponse, RouteMediaCommand, RouteMediaResponse, TelemetryRequest,
-        UnregisterParticipant, UnregisterParticipantResponse,
+        self, DestinationClass, HandlerEvent, RegisterController, RegisterControllerResponse,
+        RegisterParticipant, RegisterParticipantResponse, RouteMediaCommand, RouteMediaResponse,
+        TelemetryRequest, UnregisterParticipant, UnregisterParticipantResponse,
     },
     v1::{MediaStream, StreamType},
 };
 use tokio::sync::mpsc;
 
 use crate::{Inner, MediaHandler, lock, meeting::Meeting, now};
-
-/// Encodings of one stream at most: their number has four bits.
-const ENCODINGS_MAX: usize = 16;
 
 #[async_trait]
 impl dt_rpc::MediaHandler for MediaHandler {
@@ -82,7 +82,12 @@ impl dt_rpc::MediaHandler for MediaHandler {
             .map(|to| {
                 let label = SlotLabel::from_bits(to.stream_number)
                     .ok_or_else(|| RpcError::Invalid("a destination has no slot".into()))?;
-                Ok((id::<ParticipantId>(&to.participant_id)?, label))
+                let how = Subscription {
+                    label,
+                    class: class(to.class()),
+                    max_bitrate_bps: to.max_bitrate,
+                };
+                Ok((id::<ParticipantId>(&to.participant_id)?, how))
             })
             .collect::<RpcResult<_>>()?;
         let meeting = self.inner.meeting_for(&request.meeting_id)?;
@@ -159,23 +164,35 @@ fn spec(stream: &MediaStream) -> RpcResult<StreamSpec> {
     if codec.is_some_and(|codec| codec.kind() != kind) {
         return Err(invalid("the codec does not fit the stream type".into()));
     }
-    let layers = metadata
-        .video
-        .map_or(0, |v| v.simulcast_layers.len())
-        .max(1);
-    if layers > ENCODINGS_MAX {
+    let video = metadata.video.unwrap_or_default();
+    let count = video.simulcast_layers.len().max(1);
+    if count > ENCODINGS_MAX {
         return Err(invalid(format!(
-            "{layers} encodings are more than {ENCODINGS_MAX}"
+            "{count} encodings are more than {ENCODINGS_MAX}"
         )));
+    }
+    let mut layers = [EncodingSpec::default(); ENCODINGS_MAX];
+    layers[0] = EncodingSpec::new(video.width, video.height, metadata.max_bitrate);
+    for (layer, spec) in video.simulcast_layers.iter().zip(&mut layers) {
+        *spec = EncodingSpec::new(layer.width, layer.height, layer.max_bitrate);
     }
     Ok(StreamSpec {
         stream_id: id(&stream.stream_id)?,
         number: StreamNumber::try_from(stream.stream_number).map_err(|e| invalid(e.to_string()))?,
         kind,
         codec,
-        encodings: u8::try_from(layers).expect("at most 16"),
+        encodings: u8::try_from(count).expect("at most 16"),
+        layers,
         muted: stream.muted,
     })
+}
+
+fn class(class: DestinationClass) -> Class {
+    match class {
+        DestinationClass::Other => Class::Other,
+        DestinationClass::Speaker => Class::Speaker,
+        DestinationClass::Screen => Class::Screen,
+    }
 }
 
 fn register_error(error: RegisterError) -> RpcError {

@@ -519,6 +519,10 @@ impl<S: Session> Client<S> {
                 "MediaHello is sent once",
             )),
             media_client_message::Body::RequestKeyframe(request) => self.keyframe(id, &request),
+            media_client_message::Body::ReceiverReport(report) => {
+                self.meeting.receiver_report(self.key, &report);
+                None
+            }
         }
     }
 

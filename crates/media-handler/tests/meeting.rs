@@ -187,6 +187,8 @@ async fn controllers_are_told_sessions_speakers_and_figures() {
                         && of.bytes_received > 0
                         && of.bytes_sent > 0;
                 }
+                // Of no matter here.
+                Event::Demand(_) => {}
             }
         }
     }
@@ -235,6 +237,7 @@ async fn an_order_without_a_slot_is_refused() {
         destinations: vec![dt_wire::internal::Destination {
             participant_id: person.participant.to_string(),
             stream_number: 0,
+            ..dt_wire::internal::Destination::default()
         }],
         ..dt_wire::internal::RouteMediaCommand::default()
     };

@@ -19,6 +19,7 @@ use super::{
     arrivals::Arrivals,
     capsules::{self, CapsuleError, REASON_BYTES_MAX},
     http3::{Control, H3_MESSAGE_ERROR, H3_NO_ERROR, RequestStream},
+    low_delay,
     streams::{WebTransportRecvStream, WebTransportSendStream, http3_code},
 };
 use crate::{PathStats, Session, SessionError, SessionInfo, StreamError};
@@ -72,6 +73,8 @@ struct Shared {
     uni_header: Bytes,
     bi_header: Bytes,
     datagram_header: Bytes,
+    /// Bytes of datagrams that may wait to be sent.
+    datagram_space: usize,
     _control: Control,
 }
 
@@ -213,6 +216,8 @@ impl WebTransportSession {
             Bytes::from(header)
         };
         let end = Arc::new(End::default());
+        // Nothing can wait before there is a session.
+        let datagram_space = connection.datagram_send_buffer_space();
         tokio::spawn(watch(connection.clone(), request.recv, Arc::clone(&end)));
         Self {
             shared: Arc::new(Shared {
@@ -223,6 +228,7 @@ impl WebTransportSession {
                 uni_header: header(&|bytes| StreamUni::WEBTRANSPORT.encode(bytes)),
                 bi_header: header(&|bytes| Frame::WEBTRANSPORT.encode(bytes)),
                 datagram_header: quarter.into(),
+                datagram_space,
                 _control: control,
             }),
             info: Arc::new(info),
@@ -298,23 +304,37 @@ impl Session for WebTransportSession {
     }
 
     fn send_datagram(&self, datagram: Bytes) -> Result<(), SessionError> {
-        if let Some(why) = self.shared.end.get() {
-            return Err(why);
-        }
         let header = &self.shared.datagram_header;
         let mut whole = BytesMut::with_capacity(header.len() + datagram.len());
         whole.extend_from_slice(header);
         whole.extend_from_slice(&datagram);
-        let sent = self.shared.connection.send_datagram(whole.freeze());
+        self.send_prefixed_datagram(whole.freeze())
+    }
+
+    fn datagram_prefix(&self) -> Bytes {
+        self.shared.datagram_header.clone()
+    }
+
+    fn send_prefixed_datagram(&self, datagram: Bytes) -> Result<(), SessionError> {
+        if let Some(why) = self.shared.end.get() {
+            return Err(why);
+        }
+        let bytes = datagram.len();
+        let sent = self.shared.connection.send_datagram(datagram);
         sent.map_err(|error| match error {
             quinn::SendDatagramError::ConnectionLost(error) => connection_error(error),
             quinn::SendDatagramError::TooLarge
             | quinn::SendDatagramError::Disabled
             | quinn::SendDatagramError::UnsupportedByPeer => SessionError::DatagramTooLarge {
-                bytes: datagram.len(),
+                bytes: bytes.saturating_sub(self.shared.datagram_header.len()),
                 limit: self.max_datagram_bytes(),
             },
         })
+    }
+
+    fn queued_datagram_bytes(&self) -> usize {
+        let space = self.shared.connection.datagram_send_buffer_space();
+        self.shared.datagram_space.saturating_sub(space)
     }
 
     async fn recv_datagram(&self) -> Result<Bytes, SessionError> {
@@ -338,8 +358,12 @@ impl Session for WebTransportSession {
     fn path_stats(&self) -> PathStats {
         let stats = self.shared.connection.stats();
         let path = stats.path;
+        let controller = self.shared.connection.congestion_state();
+        let acknowledged = low_delay::acknowledged(controller);
         PathStats {
             rtt: path.rtt,
+            rtt_latest: acknowledged.rtt,
+            acknowledged_bytes: acknowledged.bytes,
             rtt_min: path.min_rtt,
             sent_bytes: stats.udp_tx.bytes,
             received_bytes: stats.udp_rx.bytes,

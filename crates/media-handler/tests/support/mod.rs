@@ -153,6 +153,7 @@ impl World {
                     .map(|person| Destination {
                         participant_id: person.participant.to_string(),
                         stream_number: label(slot).to_bits(),
+                        ..Destination::default()
                     })
                     .collect(),
                 ..RouteMediaCommand::default()

@@ -84,6 +84,7 @@ impl ControllerFactory for LowDelayConfig {
             losses: Losses::new(now),
             last: Look::default(),
             suspected: false,
+            acknowledged: Acknowledged::default(),
             config: self,
         })
     }
@@ -100,6 +101,22 @@ struct LowDelay {
     last: Look,
     /// A long queue was seen once.
     suspected: bool,
+    acknowledged: Acknowledged,
+}
+
+/// What has arrived.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Acknowledged {
+    /// Since the start.
+    pub(super) bytes: u64,
+    /// Of the newest packet among those that the last acknowledgement was for.
+    pub(super) rtt: Duration,
+}
+
+/// Of a controller of this kind; nothing of another one.
+pub(super) fn acknowledged(controller: Box<dyn Controller>) -> Acknowledged {
+    let own = controller.into_any().downcast::<LowDelay>();
+    own.map_or_else(|_| Acknowledged::default(), |own| own.acknowledged)
 }
 
 impl LowDelay {
@@ -177,6 +194,8 @@ impl Controller for LowDelay {
         rtt: &RttEstimator,
     ) {
         let mtu = u64::from(self.mtu);
+        self.acknowledged.bytes += bytes;
+        self.acknowledged.rtt = now.saturating_duration_since(sent);
         self.losses.arrived(now, sent, bytes, mtu, rtt.get());
         if let Some(look) = self.queue.add(now, sent) {
             self.last = look;

@@ -1,0 +1,346 @@
+//! A receiver's connection: a transport that keeps its window as ours does, and
+//! behind it one bottleneck with a queue, a base round trip and chance loss.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use dt_forward_core::{FrameBytes, OutGroup, PathSample};
+use rand::{RngExt, rngs::StdRng};
+
+const PACKET_BYTES: usize = 1200;
+const HEADER_BYTES: usize = 50;
+/// What the transport buffers of datagrams; the oldest go first.
+const DATAGRAMS_BYTES_MAX: usize = 64 << 10;
+/// The queue that the window gives way to.
+const QUEUE_MAX: f64 = 0.05;
+
+/// What a bottleneck is like now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) bps: f64,
+    pub(crate) base: Duration,
+    pub(crate) loss: f64,
+    pub(crate) queue_bytes: f64,
+}
+
+/// What arrived.
+#[derive(Debug)]
+pub(crate) enum Arrived {
+    Datagram(Bytes),
+    Frame(OutGroup, FrameBytes),
+}
+
+#[derive(Debug, Clone)]
+enum Load {
+    Datagram(Bytes),
+    /// Of a stream: from where, how much.
+    Chunk(OutGroup, usize, usize),
+}
+
+#[derive(Debug)]
+struct Packet {
+    sent_at: Instant,
+    bytes: usize,
+    load: Load,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    priority: i32,
+    frames: VecDeque<(usize, FrameBytes)>,
+    written: usize,
+    sent: usize,
+    again: VecDeque<(usize, usize)>,
+    arrived: BTreeMap<usize, usize>,
+    whole: usize,
+}
+
+pub(crate) struct Link {
+    pub(crate) shape: Shape,
+    rng: StdRng,
+    now: Instant,
+    free_at: Instant,
+    datagrams: VecDeque<(Instant, Bytes)>,
+    datagram_bytes: usize,
+    streams: BTreeMap<OutGroup, Stream>,
+    flying: BTreeMap<u64, Packet>,
+    flying_bytes: usize,
+    /// When which packet arrives, is acknowledged, or is known to be lost.
+    arrivals: BinaryHeap<Reverse<(Instant, u64)>>,
+    acks: BinaryHeap<Reverse<(Instant, u64)>>,
+    losses: BinaryHeap<Reverse<(Instant, u64)>>,
+    window: f64,
+    starting: bool,
+    window_changed_at: Instant,
+    bases: VecDeque<(Instant, f64)>,
+    tokens: f64,
+    pub(crate) rtt: f64,
+    latest_rtt: f64,
+    next: u64,
+    pub(crate) sample: PathSample,
+    pub(crate) padding_bytes: u64,
+    pub(crate) dropped_datagrams: u64,
+}
+
+impl Link {
+    pub(crate) fn new(shape: Shape, rng: StdRng, now: Instant) -> Self {
+        let rtt = shape.base.as_secs_f64();
+        Self {
+            shape,
+            rng,
+            now,
+            free_at: now,
+            datagrams: VecDeque::new(),
+            datagram_bytes: 0,
+            streams: BTreeMap::new(),
+            flying: BTreeMap::new(),
+            flying_bytes: 0,
+            arrivals: BinaryHeap::new(),
+            acks: BinaryHeap::new(),
+            losses: BinaryHeap::new(),
+            window: 12_000.0,
+            starting: true,
+            window_changed_at: now,
+            bases: VecDeque::new(),
+            tokens: 0.0,
+            rtt,
+            latest_rtt: rtt,
+            next: 0,
+            sample: PathSample::default(),
+            padding_bytes: 0,
+            dropped_datagrams: 0,
+        }
+    }
+
+    /// The round trip that a packet sent now would take, in seconds.
+    pub(crate) fn true_rtt(&self) -> f64 {
+        let queue = self.free_at.saturating_duration_since(self.now);
+        (self.shape.base + queue).as_secs_f64()
+    }
+
+    /// As the handler does: pictures are not added to a queue that is 50 ms old,
+    /// sound not to one of 200 ms.
+    pub(crate) fn datagram(&mut self, datagram: Bytes, sound: bool) {
+        let most = if sound { 200 } else { 50 };
+        let oldest = self.datagrams.front().map_or(self.now, |(at, _)| *at);
+        if self.now.duration_since(oldest) > Duration::from_millis(most) {
+            self.dropped_datagrams += 1;
+            return;
+        }
+        self.datagram_bytes += datagram.len();
+        self.datagrams.push_back((self.now, datagram));
+        while self.datagram_bytes > DATAGRAMS_BYTES_MAX {
+            if let Some((_, oldest)) = self.datagrams.pop_front() {
+                self.datagram_bytes -= oldest.len();
+                self.dropped_datagrams += 1;
+            }
+        }
+    }
+
+    pub(crate) fn open(&mut self, out: OutGroup, priority: i32) {
+        let stream = Stream {
+            priority,
+            ..Stream::default()
+        };
+        self.streams.insert(out, stream);
+    }
+
+    pub(crate) fn frame(&mut self, out: OutGroup, frame: FrameBytes) {
+        if let Some(stream) = self.streams.get_mut(&out) {
+            stream.written += frame.len();
+            stream.frames.push_back((stream.written, frame));
+        }
+    }
+
+    pub(crate) fn reset(&mut self, out: OutGroup) {
+        self.streams.remove(&out);
+    }
+
+    /// Goes on to `now`; what arrived at the receiver.
+    pub(crate) fn run(&mut self, now: Instant) -> Vec<Arrived> {
+        let passed = now.duration_since(self.now).as_secs_f64();
+        self.now = now;
+        let mut arrived = Vec::new();
+        while let Some(Reverse((_, number))) = due(&mut self.arrivals, now) {
+            if let Some(packet) = self.flying.get(&number) {
+                let load = packet.load.clone();
+                self.arrive(load, &mut arrived);
+            }
+        }
+        while let Some(Reverse((at, number))) = due(&mut self.acks, now) {
+            if let Some(packet) = self.flying.remove(&number) {
+                self.flying_bytes -= packet.bytes;
+                self.acknowledge(&packet, at);
+            }
+        }
+        while let Some(Reverse((_, number))) = due(&mut self.losses, now) {
+            if let Some(packet) = self.flying.remove(&number) {
+                self.flying_bytes -= packet.bytes;
+                self.sample.lost_packets += 1;
+                if let Load::Chunk(out, from, bytes) = packet.load
+                    && let Some(stream) = self.streams.get_mut(&out)
+                {
+                    stream.again.push_back((from, bytes));
+                }
+            }
+        }
+        self.tokens += 1.25 * self.window / self.rtt * passed;
+        self.tokens = self.tokens.min((10 * PACKET_BYTES) as f64);
+        self.send();
+        self.sample.rtt = Duration::from_secs_f64(self.latest_rtt);
+        self.sample.window_bytes = self.window as u64;
+        arrived
+    }
+
+    fn arrive(&mut self, load: Load, arrived: &mut Vec<Arrived>) {
+        match load {
+            Load::Datagram(datagram) => arrived.push(Arrived::Datagram(datagram)),
+            Load::Chunk(out, from, bytes) => {
+                let Some(stream) = self.streams.get_mut(&out) else {
+                    return;
+                };
+                stream.arrived.insert(from, bytes);
+                while let Some(bytes) = stream.arrived.remove(&stream.whole) {
+                    stream.whole += bytes;
+                }
+                while let Some((end, _)) = stream.frames.front() {
+                    if *end > stream.whole {
+                        break;
+                    }
+                    if let Some((_, frame)) = stream.frames.pop_front() {
+                        arrived.push(Arrived::Frame(out, frame));
+                    }
+                }
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, packet: &Packet, at: Instant) {
+        let rtt = at.duration_since(packet.sent_at).as_secs_f64();
+        self.latest_rtt = rtt;
+        self.sample.acknowledged_bytes += packet.bytes as u64;
+        self.rtt += (rtt - self.rtt) / 8.0;
+        while self
+            .bases
+            .front()
+            .is_some_and(|(when, _)| at.duration_since(*when).as_secs() >= 10)
+        {
+            self.bases.pop_front();
+        }
+        while self.bases.back().is_some_and(|(_, base)| *base >= rtt) {
+            self.bases.pop_back();
+        }
+        self.bases.push_back((at, rtt));
+        let base = self.bases.front().map_or(rtt, |(_, base)| *base);
+        let queue = rtt - base;
+        let most = if self.starting { 0.012 } else { QUEUE_MAX };
+        let settled = at.duration_since(self.window_changed_at).as_secs_f64() > rtt;
+        if queue > most && settled && self.window > (10 * PACKET_BYTES) as f64 {
+            self.window = (self.window * 0.7).max((10 * PACKET_BYTES) as f64);
+            self.starting = false;
+            self.window_changed_at = at;
+        } else if self.flying_bytes as f64 > 0.5 * self.window {
+            let grown = if self.starting {
+                packet.bytes as f64 / 2.0
+            } else {
+                2.0 * (PACKET_BYTES * packet.bytes) as f64 / self.window
+            };
+            self.window += grown;
+        }
+    }
+
+    fn send(&mut self) {
+        while self.tokens > 0.0 && (self.flying_bytes + PACKET_BYTES) as f64 <= self.window {
+            let load = match self.datagrams.pop_front() {
+                Some((_, datagram)) => {
+                    self.datagram_bytes -= datagram.len();
+                    Load::Datagram(datagram)
+                }
+                None => match self.next_chunk() {
+                    Some(load) => load,
+                    None => return,
+                },
+            };
+            self.transmit(load);
+        }
+    }
+
+    fn next_chunk(&mut self) -> Option<Load> {
+        let has = |stream: &&mut Stream| stream.sent < stream.written || !stream.again.is_empty();
+        let room = PACKET_BYTES - HEADER_BYTES;
+        let mut outs: Vec<_> = self
+            .streams
+            .iter_mut()
+            .map(|(out, stream)| (*out, stream))
+            .filter(|(_, stream)| has(stream))
+            .collect();
+        let (out, stream) = outs.iter_mut().max_by_key(|(_, stream)| stream.priority)?;
+        if let Some((from, bytes)) = stream.again.pop_front() {
+            return Some(Load::Chunk(*out, from, bytes));
+        }
+        let bytes = room.min(stream.written - stream.sent);
+        let from = stream.sent;
+        stream.sent += bytes;
+        Some(Load::Chunk(*out, from, bytes))
+    }
+
+    fn transmit(&mut self, load: Load) {
+        let bytes = HEADER_BYTES
+            + match &load {
+                Load::Datagram(datagram) => datagram.len(),
+                Load::Chunk(_, _, bytes) => *bytes,
+            };
+        if matches!(&load, Load::Datagram(d) if d.first() == Some(&b'p')) {
+            self.padding_bytes += bytes as u64;
+        }
+        self.tokens -= bytes as f64;
+        let number = self.next;
+        self.next += 1;
+        self.sample.sent_bytes += bytes as u64;
+        self.sample.sent_packets += 1;
+        let begin = self.free_at.max(self.now);
+        let waiting = begin.duration_since(self.now).as_secs_f64() * self.shape.bps / 8.0;
+        let full = waiting + bytes as f64 > self.shape.queue_bytes;
+        if full || self.rng.random_bool(self.shape.loss) {
+            let known = Duration::from_secs_f64(1.25 * self.rtt + 0.01);
+            self.losses.push(Reverse((self.now + known, number)));
+        } else {
+            let takes = Duration::from_secs_f64(bytes as f64 * 8.0 / self.shape.bps);
+            self.free_at = begin + takes;
+            let there = self.free_at + self.shape.base / 2;
+            self.arrivals.push(Reverse((there, number)));
+            self.acks
+                .push(Reverse((there + self.shape.base / 2, number)));
+        }
+        self.flying_bytes += bytes;
+        self.flying.insert(
+            number,
+            Packet {
+                sent_at: self.now,
+                bytes,
+                load,
+            },
+        );
+    }
+
+    /// Streams that were finished and have arrived are forgotten.
+    pub(crate) fn forget(&mut self, live: &BTreeSet<OutGroup>) {
+        self.streams
+            .retain(|out, stream| live.contains(out) || !stream.frames.is_empty());
+    }
+}
+
+fn due(
+    heap: &mut BinaryHeap<Reverse<(Instant, u64)>>,
+    now: Instant,
+) -> Option<Reverse<(Instant, u64)>> {
+    if heap.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+        heap.pop()
+    } else {
+        None
+    }
+}

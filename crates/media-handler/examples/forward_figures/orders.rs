@@ -1,0 +1,108 @@
+//! How the processes of a run talk: a line in is an order, a line out an answer,
+//! each one object of JSON.
+
+use std::{
+    io::{BufRead as _, Write as _},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// Begin to send.
+    Start,
+    /// Say the figures so far; those who count since a mark begin anew.
+    Mark,
+    /// Say them once more and end.
+    Stop,
+}
+
+impl Order {
+    /// Says the figures; `false` when it was the last time.
+    pub(crate) fn answer(self, figures: &impl Serialize) -> anyhow::Result<bool> {
+        say(figures)?;
+        Ok(self != Self::Stop)
+    }
+}
+
+/// What the process that is measured says.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Sent {
+    pub(crate) cpu: Duration,
+    /// Where it is the one who counts.
+    pub(crate) packets: u64,
+}
+
+/// What the process of the receivers says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Received {
+    pub(crate) cpu: Duration,
+    /// Bursts that sources have sent.
+    pub(crate) bursts: u64,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+}
+
+/// What clients need to enter.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Entrance {
+    pub(crate) port: u16,
+    pub(crate) certificate: [u8; 32],
+    pub(crate) receivers: Vec<String>,
+    pub(crate) sources: Vec<Publisher>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Publisher {
+    pub(crate) token: String,
+    pub(crate) user_id: u64,
+    pub(crate) stream_id: String,
+}
+
+/// One line out.
+pub(crate) fn say(what: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, what)?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
+/// One line in.
+pub(crate) fn hear<T: DeserializeOwned>() -> anyhow::Result<T> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(serde_json::from_str(&line)?)
+}
+
+/// Orders as they come; the end of the input is one to stop.
+pub(crate) fn follow_in_a_thread() -> mpsc::Receiver<Order> {
+    let (sender, orders) = mpsc::channel();
+    thread::spawn(move || {
+        loop {
+            let order = hear().unwrap_or(Order::Stop);
+            if sender.send(order).is_err() || order == Order::Stop {
+                return;
+            }
+        }
+    });
+    orders
+}
+
+/// The same for those who run on a runtime.
+pub(crate) fn follow() -> tokio::sync::mpsc::UnboundedReceiver<Order> {
+    let (sender, orders) = tokio::sync::mpsc::unbounded_channel();
+    let heard = follow_in_a_thread();
+    thread::spawn(move || {
+        while let Ok(order) = heard.recv() {
+            if sender.send(order).is_err() {
+                return;
+            }
+        }
+    });
+    orders
+}
