@@ -78,7 +78,7 @@ Object.assign(globalThis, {
     mute: (kind: "microphone" | "camera", muted: boolean) => meeting?.setMuted(kind, muted),
     remove: (id: string) => meeting?.removeParticipant(id),
     end: () => meeting?.endMeeting(),
-    layout: (rows: number, columns: number) => meeting?.setLayout({ rows, columns }),
+    layout: (rows: number, columns: number) => meeting?.setLayout({ kind: "grid", rows, columns }),
     screen: async () => {
       const media = await navigator.mediaDevices.getDisplayMedia({ video: true });
       const track = media.getVideoTracks()[0];

@@ -1,5 +1,5 @@
 // What pages import: the meeting, and the HTTP API with the types of both.
-export { Meeting, missingFeatures, type JoinOptions } from "./meeting";
+export { Meeting, missingFeatures, type CanvasOptions, type JoinOptions } from "./meeting";
 export {
   ApiError,
   JoinError,
@@ -10,11 +10,13 @@ export {
   type CreateOptions,
   type EncryptionState,
   type EncryptionStats,
+  type EncodingStats,
   type EndReason,
   type IncomingAudioStats,
   type IncomingVideoStats,
   type JoinFailure,
   type JoinTimings,
+  type LayoutOptions,
   type LeftReason,
   type MeetingAccess,
   type MeetingEvents,
@@ -23,8 +25,10 @@ export {
   type MeetingSettings,
   type MeetingState,
   type MeetingStats,
+  type MissingCodecs,
   type OutgoingStats,
   type ParticipantView,
+  type PlaceView,
   type Role,
   type SelfView,
   type SourceKind,

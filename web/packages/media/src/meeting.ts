@@ -11,7 +11,9 @@ import {
   type MeetingOptions,
   type MeetingState,
   type MeetingStats,
+  type MissingCodecs,
   type ParticipantView,
+  type PlaceView,
   type SelfView,
   type SourceKind,
 } from "@darktower/session";
@@ -19,6 +21,7 @@ import { Emitter } from "./emitter";
 import type { FromWorker, SourceInfo, ToWorker, VideoKind } from "./messages";
 import { recallNetwork, rememberNetwork } from "./network-memory";
 import { Sound } from "./sound";
+import { TileSizes } from "./tile-sizes";
 import { startVideo } from "./video-capture";
 
 /** The worker says goodbye within this time before it is ended. */
@@ -41,6 +44,11 @@ export function missingFeatures(): string[] {
   return needed.filter((name) => !(name in globalThis));
 }
 
+export interface CanvasOptions {
+  /** The box that says how large the picture is seen; else what is around the canvas. */
+  readonly measure?: Element;
+}
+
 export class Meeting extends Emitter<MeetingEvents> {
   #state: MeetingState = { phase: "idle" };
   #self: SelfView = {
@@ -54,11 +62,18 @@ export class Meeting extends Emitter<MeetingEvents> {
   #participants: ReadonlyMap<string, ParticipantView> = new Map();
   #speakers: readonly string[] = [];
   #soundBlocked = false;
+  #places: readonly (PlaceView | null)[] = [];
+  #spotlightUsers: readonly number[] = [];
+  #spotlight: readonly string[] = [];
+  #missingCodecs: MissingCodecs = { video: false, audio: false };
   #encryption: EncryptionState;
   /** Only for encrypted meetings: 50 ms of work must not stop pictures and sound. */
   #crypto: Worker | undefined;
   readonly #worker: Worker;
   readonly #sound: Sound;
+  readonly #tileSizes: TileSizes;
+  /** The streams of the canvases. */
+  readonly #canvases = new Map<number, string>();
   readonly #muted: Record<SourceKind, boolean> = {
     microphone: false,
     camera: false,
@@ -73,6 +88,9 @@ export class Meeting extends Emitter<MeetingEvents> {
   #nextId = 1;
   readonly #onOnline = () => {
     this.#post({ type: "hurry" });
+  };
+  readonly #onVisibility = () => {
+    this.#post({ type: "hidden", hidden: document.visibilityState === "hidden" });
   };
 
   constructor(access: MeetingAccess, options: MeetingOptions = {}) {
@@ -98,9 +116,15 @@ export class Meeting extends Emitter<MeetingEvents> {
         this.emit("soundBlocked", blocked);
       },
     );
+    this.#tileSizes = new TileSizes((id, size) => {
+      const streamId = this.#canvases.get(id);
+      if (streamId !== undefined) this.#post({ type: "tile", streamId, id, size });
+    });
     const { resumeToken } = options;
     this.#post({ type: "init", access, resumeToken, webTransportFailedAt: recallNetwork() });
     globalThis.addEventListener("online", this.#onOnline);
+    document.addEventListener("visibilitychange", this.#onVisibility);
+    if (document.visibilityState === "hidden") this.#onVisibility();
   }
 
   get state(): MeetingState {
@@ -124,6 +148,21 @@ export class Meeting extends Emitter<MeetingEvents> {
   /** How the meeting is protected at this moment. */
   get encryption(): EncryptionState {
     return this.#encryption;
+  }
+
+  /** Who has which place of the layout, in reading order; null: nobody. */
+  get places(): readonly (PlaceView | null)[] {
+    return this.#places;
+  }
+
+  /** Participant ids of whom the host put before everybody, first place first. */
+  get spotlight(): readonly string[] {
+    return this.#spotlight;
+  }
+
+  /** Whether nobody here sends what this browser decodes. */
+  get missingCodecs(): MissingCodecs {
+    return this.#missingCodecs;
   }
 
   /** Opens sessions and prepares codecs and sound ahead of the join. */
@@ -197,15 +236,34 @@ export class Meeting extends Emitter<MeetingEvents> {
     this.#post({ type: "layout", layout });
   }
 
+  /** Bits per second of all media together that are received at most; 0: no limit. */
+  setReceiveLimit(bitsPerSecond: number): void {
+    this.#post({ type: "receive-limit", bitsPerSecond });
+  }
+
+  /** Hosts only: whom everybody is to see first, at most 9; nobody ends it. */
+  setSpotlight(participantIds: readonly string[]): void {
+    this.#post({ type: "spotlight", participantIds });
+  }
+
   /**
    * Has a stream drawn on this canvas, which is the worker's from here on: one
-   * canvas element an attachment. Gives what ends it.
+   * canvas element an attachment. What is around it says how large a picture is
+   * worth receiving. Gives what ends it.
    */
-  attachCanvas(streamId: string, canvas: HTMLCanvasElement): () => void {
+  attachCanvas(
+    streamId: string,
+    canvas: HTMLCanvasElement,
+    { measure = canvas.parentElement ?? canvas }: CanvasOptions = {},
+  ): () => void {
     const id = this.#nextId++;
     const offscreen = canvas.transferControlToOffscreen();
     this.#post({ type: "attach", streamId, id, canvas: offscreen }, [offscreen]);
+    this.#canvases.set(id, streamId);
+    this.#tileSizes.watch(id, measure);
     return () => {
+      this.#tileSizes.unwatch(id);
+      this.#canvases.delete(id);
       this.#post({ type: "detach", streamId, id });
     };
   }
@@ -265,6 +323,7 @@ export class Meeting extends Emitter<MeetingEvents> {
         this.#self = message.self;
         this.#participants = new Map(message.participants.map((one) => [one.participantId, one]));
         this.emit("participants", this.#participants);
+        this.#findSpotlight();
         return;
       case "speakers":
         this.#speakers = message.participantIds;
@@ -296,6 +355,18 @@ export class Meeting extends Emitter<MeetingEvents> {
       case "title":
         this.emit("title", message.title);
         return;
+      case "places":
+        this.#places = message.places;
+        this.emit("places", message.places);
+        return;
+      case "spotlight":
+        this.#spotlightUsers = message.userIds;
+        this.#findSpotlight();
+        return;
+      case "missing-codecs":
+        this.#missingCodecs = message.missing;
+        this.emit("missingCodecs", message.missing);
+        return;
       case "network":
         rememberNetwork(message.webTransportFailedAt);
         return;
@@ -303,6 +374,17 @@ export class Meeting extends Emitter<MeetingEvents> {
         this.#statsWaiting.get(message.id)?.(message.stats);
         this.#statsWaiting.delete(message.id);
     }
+  }
+
+  /** The spotlight names people by their numbers; who is not here is left out. */
+  #findSpotlight(): void {
+    const everybody = [this.#self, ...this.#participants.values()];
+    const found = this.#spotlightUsers.flatMap((userId) =>
+      everybody.filter((one) => one.userId === userId).map((one) => one.participantId),
+    );
+    if (found.join() === this.#spotlight.join()) return;
+    this.#spotlight = found;
+    this.emit("spotlight", found);
   }
 
   #startCrypto(): void {
@@ -345,6 +427,8 @@ export class Meeting extends Emitter<MeetingEvents> {
 
   #dispose(): void {
     globalThis.removeEventListener("online", this.#onOnline);
+    document.removeEventListener("visibilitychange", this.#onVisibility);
+    this.#tileSizes.close();
     for (const stop of this.#stopVideo.values()) stop();
     for (const unwatch of this.#watching.values()) unwatch();
     this.#stopVideo.clear();

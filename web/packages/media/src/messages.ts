@@ -8,10 +8,13 @@ import type {
   MeetingLayout,
   MeetingState,
   MeetingStats,
+  MissingCodecs,
   ParticipantView,
+  PlaceView,
   SelfView,
   SourceKind,
 } from "@darktower/session";
+import type { TileSize } from "./rules/receiver-report";
 
 export type VideoKind = "camera" | "screen";
 
@@ -52,6 +55,16 @@ export type ToWorker =
       readonly canvas: OffscreenCanvas;
     }
   | { readonly type: "detach"; readonly streamId: string; readonly id: number }
+  /** How large the canvas of this id is seen; 0 × 0: not at all. */
+  | {
+      readonly type: "tile";
+      readonly streamId: string;
+      readonly id: number;
+      readonly size: TileSize;
+    }
+  | { readonly type: "hidden"; readonly hidden: boolean }
+  | { readonly type: "receive-limit"; readonly bitsPerSecond: number }
+  | { readonly type: "spotlight"; readonly participantIds: readonly string[] }
   | { readonly type: "remove"; readonly participantId: string }
   | { readonly type: "end-meeting" }
   | { readonly type: "rotate-keys" }
@@ -76,6 +89,10 @@ export type FromWorker =
   | { readonly type: "crypto-wanted" }
   | { readonly type: "encryption"; readonly state: EncryptionState }
   | { readonly type: "title"; readonly title: string }
+  | { readonly type: "places"; readonly places: readonly (PlaceView | null)[] }
+  /** User ids, first place first. */
+  | { readonly type: "spotlight"; readonly userIds: readonly number[] }
+  | { readonly type: "missing-codecs"; readonly missing: MissingCodecs }
   /** To be remembered of this network; undefined: WebTransport works here. */
   | { readonly type: "network"; readonly webTransportFailedAt: number | undefined }
   | { readonly type: "stats"; readonly id: number; readonly stats: MeetingStats };

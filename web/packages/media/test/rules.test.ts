@@ -1,11 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { RisingClock, SampleClock } from "../src/rules/clock";
-import { GroupOrder } from "../src/rules/group-order";
 import { GroupQueue } from "../src/rules/group-queue";
 import { levelByte } from "../src/rules/level";
 import { Pacer } from "../src/rules/pacer";
 import { RateMeter } from "../src/rules/rate";
-import { bitrateFor, encodedSize } from "../src/rules/scale";
+import { encodedSize } from "../src/rules/scale";
 import { SequenceOrder } from "../src/rules/sequence-order";
 
 describe("timestamps", () => {
@@ -76,48 +75,6 @@ describe("sequence order", () => {
   });
 });
 
-describe("group order", () => {
-  it("passes one group's frames through and lets a newer one wait for its end", () => {
-    const order = new GroupOrder<string>();
-    expect(order.open(1)).toBe(true);
-    expect(order.push(1, "k1", 0)).toEqual(["k1"]);
-    order.open(2);
-    expect(order.push(2, "k2", 10)).toEqual([]);
-    expect(order.push(1, "d1", 20)).toEqual(["d1"]);
-    expect(order.end(1, 30)).toEqual(["k2"]);
-    expect(order.push(2, "d2", 40)).toEqual(["d2"]);
-  });
-
-  it("gives a late group up when the next has waited long enough", () => {
-    const order = new GroupOrder<string>();
-    order.open(1);
-    order.push(1, "k1", 0);
-    order.open(2);
-    order.push(2, "k2", 100);
-    expect(order.due).toBe(220);
-    expect(order.poll(219)).toEqual([]);
-    expect(order.poll(220)).toEqual(["k2"]);
-    expect(order.push(1, "late", 230)).toEqual([]);
-    expect(order.open(1)).toBe(false);
-  });
-
-  it("goes on across the wrap of group numbers", () => {
-    const order = new GroupOrder<string>();
-    order.open(0xffff_ffff);
-    order.push(0xffff_ffff, "a", 0);
-    order.open(0);
-    order.push(0, "b", 1);
-    expect(order.end(0xffff_ffff, 2)).toEqual(["b"]);
-  });
-
-  it("keeps a bounded number of groups", () => {
-    const order = new GroupOrder<number>();
-    for (let i = 1; i < 100; i++) order.open(i);
-    expect(order.open(95)).toBe(false);
-    expect(order.open(97)).toBe(true);
-  });
-});
-
 describe("the group queue", () => {
   it("says a group is late when its oldest frame waited too long", () => {
     const queue = new GroupQueue<string>();
@@ -167,7 +124,6 @@ describe("encoded size", () => {
     expect(encodedSize({ width: 641, height: 479 }, 1e9)).toEqual({ width: 642, height: 480 });
     const tall = encodedSize({ width: 720, height: 1280 }, 640 * 360);
     expect(tall).toEqual({ width: 360, height: 640 });
-    expect(bitrateFor(tall, 640 * 360, 1_000_000)).toBe(1_000_000);
   });
 });
 

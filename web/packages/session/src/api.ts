@@ -127,11 +127,37 @@ export type EncryptionState =
 /** This participant; `participantId` is empty before the first join. */
 export type SelfView = ParticipantView;
 
-export interface MeetingLayout {
-  readonly rows: number;
-  readonly columns: number;
+export interface LayoutOptions {
   /** User ids, kept in front. */
   readonly pinned?: readonly number[];
+  /** User ids that get no place. */
+  readonly excluded?: readonly number[];
+  /** The own camera takes a place, too. */
+  readonly includeSelf?: boolean;
+  /** Whose camera is on comes before whose is off. */
+  readonly preferVideo?: boolean;
+}
+
+/** Which places there are; the server says who has them ({@link PlaceView}). */
+export type MeetingLayout = LayoutOptions &
+  (
+    | { readonly kind: "grid"; readonly rows: number; readonly columns: number }
+    /** One large tile, and so many beside it. */
+    | { readonly kind: "speaker"; readonly strip: number }
+  );
+
+/** Who has a place of the layout. */
+export interface PlaceView {
+  readonly streamId: StreamId;
+  readonly participantId: ParticipantId;
+  readonly userId: number;
+  readonly kind: "camera" | "screen";
+}
+
+/** True: nobody here sends what this browser decodes. */
+export interface MissingCodecs {
+  readonly video: boolean;
+  readonly audio: boolean;
 }
 
 export interface MeetingOptions {
@@ -157,9 +183,31 @@ export interface MeetingEvents {
   encryption: EncryptionState;
   /** The meeting's name, at the join and when the host changes it. */
   title: string;
+  /** In reading order, the large tile first; null: nobody has the place. */
+  places: readonly (PlaceView | null)[];
+  /** Participant ids of whom the host put before everybody, first place first. */
+  spotlight: readonly string[];
+  missingCodecs: MissingCodecs;
 }
 
 export type CarrierName = "datagram" | "stream";
+
+/** One encoding of what is sent: a size of the same picture. */
+export interface EncodingStats {
+  /** 0 is the smallest. */
+  readonly encoding: number;
+  readonly active: boolean;
+  /** FourCC. */
+  readonly codec: string;
+  readonly width: number;
+  readonly height: number;
+  /** Bits per second that the encoder is to keep to. */
+  readonly bitrate: number;
+  readonly frames: number;
+  readonly keyFrames: number;
+  readonly fps: number;
+  readonly kbps: number;
+}
 
 export interface OutgoingStats {
   readonly streamId: string;
@@ -173,8 +221,13 @@ export interface OutgoingStats {
   readonly bytes: number;
   readonly fps: number;
   readonly kbps: number;
+  /** Of the largest encoding that somebody receives, else of the largest. */
   readonly width: number;
   readonly height: number;
+  /** Smallest first; frames, bytes and rates above are of all together. */
+  readonly encodings: readonly EncodingStats[];
+  /** Sound is sent twice, because some of it does not arrive. */
+  readonly repeating: boolean;
   /** Captured pictures not encoded because the encoder or the path was behind. */
   readonly droppedFrames: number;
   /** Groups given up because they were late. */
@@ -193,6 +246,12 @@ export interface IncomingVideoStats {
   readonly kbps: number;
   readonly width: number;
   readonly height: number;
+  /** The one that is shown, 0 the smallest; null before the first frame. */
+  readonly encoding: number | null;
+  /** FourCC; empty before the first frame. */
+  readonly codec: string;
+  /** Times that another encoding took over. */
+  readonly switches: number;
   /** Frames known to be missing. */
   readonly lost: number;
   readonly decodeErrors: number;
@@ -277,6 +336,10 @@ export interface MeetingStats {
   readonly controllerRttMs: number | null;
   readonly mediaRttMs: number | null;
   readonly mediaConnected: boolean;
+  /** Datagrams of ours that did not arrive, in millionths; null until it is known. */
+  readonly uplinkLostPpm: number | null;
+  /** The decoders can't keep up with what comes. */
+  readonly overloaded: boolean;
   readonly outgoing: readonly OutgoingStats[];
   readonly video: readonly IncomingVideoStats[];
   readonly audio: readonly IncomingAudioStats[];

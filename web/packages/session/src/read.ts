@@ -21,11 +21,15 @@ const ASSIGNMENTS_MAX = 1024;
 
 export interface EncodingOrder {
   readonly streamId: StreamId;
+  /** 0 is the smallest. */
+  readonly encoding: number;
   readonly active: boolean;
   readonly carrier: CarrierName | undefined;
   readonly handlerIds: readonly HandlerId[];
   /** Bits per second, 0: as published. */
   readonly maxBitrate: number;
+  /** FourCC, empty: as published. */
+  readonly codec: string;
 }
 
 /** A handler to dial with a token that was made for it. */
@@ -55,10 +59,12 @@ export function readAssignments(message: StreamAssignments): Assignment[] {
 export function readDirective(directive: SendDirective): EncodingOrder[] {
   return directive.encodings.slice(0, ENCODINGS_MAX).map((one) => ({
     streamId: streamId(one.streamId),
+    encoding: one.encoding,
     active: one.active,
     carrier: carrierOf(one.carrier),
     handlerIds: one.handlerIds.slice(0, HANDLERS_MAX).map(handlerId),
     maxBitrate: one.maxBitrate,
+    codec: one.codec,
   }));
 }
 

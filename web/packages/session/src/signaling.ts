@@ -5,10 +5,7 @@
 // milliseconds of one monotonic clock.
 import { create } from "@bufbuild/protobuf";
 import {
-  Carrier,
   JoinRequestSchema,
-  LayoutSchema,
-  PublishStreamSchema,
   writeClientMessage,
   type ClientBody,
   type E2eeEntry,
@@ -25,15 +22,18 @@ import {
   RemoveParticipantSchema,
   RequestMediaTokenSchema,
   SetMuteSchema,
+  SetSpotlightSchema,
   SubscribeLayoutSchema,
   UnpublishStreamSchema,
   UpdateLayoutSchema,
 } from "@darktower/protocol";
 import type { AnswerOutcome } from "@darktower/crypto";
-import type { MeetingLayout, SourceKind } from "./api";
+import type { MeetingLayout, MissingCodecs } from "./api";
 import type { Assignment } from "./assignments";
 import { offerOf, outcomeOfError, type EncryptionAbility } from "./encryption";
 import { streamId, type HandlerId, type StreamId } from "./ids";
+import { LAYOUT_AT_FIRST, VIDEO_SLOTS_MAX, wireLayout } from "./layout";
+import { publishStream, type Publication } from "./publication";
 import {
   readAssignments,
   readDirective,
@@ -42,29 +42,17 @@ import {
   type EncodingOrder,
   type MediaServer,
 } from "./read";
-import { Roster, streamTypeOf, type RosterEvent } from "./roster";
+import { Roster, type RosterEvent } from "./roster";
 import { Seat, type SeatPhase } from "./seat";
 
 /** Requests whose answer is waited for at most; the oldest are forgotten. */
 const PENDING_MAX = 256;
 /** Speakers told of at once. */
 const SPEAKERS_MAX = 256;
-/** Others heard at once. */
-const AUDIO_SLOTS = 8;
-const AUDIO_SLOT_FIRST = 0x1_0000;
-const VIDEO_SLOTS_MAX = 49;
-
-/** A stream that this participant sends. */
-export interface Publication {
-  readonly streamId: StreamId;
-  readonly kind: SourceKind;
-  /** 1 to 255, distinct among the participant's streams. */
-  readonly number: number;
-  readonly codec: "opus" | "vp08";
-  readonly maxBitrate: number;
-  readonly muted: boolean;
-  readonly video?: { readonly width: number; readonly height: number; readonly framerate: number };
-}
+/** Of the wire. */
+const SPOTLIGHT_MAX = 9;
+/** What every browser decodes that has decoders at all, until it was asked. */
+const VIDEO_CODECS_AT_FIRST: readonly string[] = ["VP8", "VP9"];
 
 export type SignalingEvent =
   | { readonly type: "phase"; readonly phase: SeatPhase }
@@ -79,10 +67,12 @@ export type SignalingEvent =
       readonly generation: number;
       readonly list: readonly Assignment[];
     }
-  | { readonly type: "keyframe"; readonly streamId: StreamId }
+  | { readonly type: "keyframe"; readonly streamId: StreamId; readonly encoding: number }
   | { readonly type: "media-server"; readonly server: MediaServer }
   /** What the meeting is: at each join, and when the host changes it. */
   | { readonly type: "meeting"; readonly info: MeetingInfo }
+  /** At each join. */
+  | { readonly type: "missing-codecs"; readonly missing: MissingCodecs }
   /** The way into the meeting's group: with each join, or another one later. */
   | { readonly type: "entry"; readonly entry: E2eeEntry; readonly seated: boolean }
   | { readonly type: "mls"; readonly mls: Mls }
@@ -136,7 +126,8 @@ export class Signaling {
   #nextRequestId = 1n;
   #name = "";
   #ability: EncryptionAbility = { able: true, position: undefined };
-  #layout: MeetingLayout = { rows: 3, columns: 3 };
+  #videoCodecs = VIDEO_CODECS_AT_FIRST;
+  #layout: MeetingLayout = LAYOUT_AT_FIRST;
   /** Pictures are asked for behind the first step into the group. */
   #layoutHeld = false;
   /** One layout is on its way at a time: a window that is being resized asks often. */
@@ -218,6 +209,23 @@ export class Signaling {
     if (JSON.stringify(layout) === JSON.stringify(this.#layout)) return;
     this.#layout = layout;
     this.#updateLayout();
+  }
+
+  get layout(): MeetingLayout {
+    return this.#layout;
+  }
+
+  /** Names of the codecs that are offered with the next join. */
+  setVideoCodecs(names: readonly string[]): void {
+    if (names.length > 0) this.#videoCodecs = names;
+  }
+
+  /** Whom everybody is to see first; hosts only. */
+  setSpotlight(participantIds: readonly string[]): void {
+    const value = create(SetSpotlightSchema, {
+      participantIds: participantIds.slice(0, SPOTLIGHT_MAX),
+    });
+    this.#request({ case: "setSpotlight", value });
   }
 
   removeParticipant(id: string): void {
@@ -339,9 +347,11 @@ export class Signaling {
         this.#event({ type: "speakers", participantIds });
         return;
       }
-      case "requestKeyframe":
-        this.#event({ type: "keyframe", streamId: streamId(body.value.streamId) });
+      case "requestKeyframe": {
+        const { encoding } = body.value;
+        this.#event({ type: "keyframe", streamId: streamId(body.value.streamId), encoding });
         return;
+      }
       case "mediaToken": {
         const server =
           body.value.mediaServer && readMediaServer(body.value.mediaServer, this.#options.origin);
@@ -413,8 +423,9 @@ export class Signaling {
       ...(offer === undefined ? {} : { e2ee: offer }),
       keptStreamIds: resume === undefined ? [] : [...this.#registered],
       capabilities: {
-        videoCodecs: ["VP8", "VP9"],
+        videoCodecs: [...this.#videoCodecs],
         audioCodecs: ["Opus"],
+        supportsSimulcast: true,
         maxVideoStreams: VIDEO_SLOTS_MAX,
       },
     });
@@ -431,7 +442,7 @@ export class Signaling {
 
   #subscribe(attempt: number): void {
     this.#layoutHeld = false;
-    const value = create(SubscribeLayoutSchema, { layout: this.#wireLayout() });
+    const value = create(SubscribeLayoutSchema, { layout: wireLayout(this.#layout) });
     this.#sentLayout = this.#layout;
     this.#layoutRequest = this.#send(attempt, { body: { case: "subscribeLayout", value } });
   }
@@ -444,6 +455,8 @@ export class Signaling {
     this.#reconcile(new Map(self.streams.map((one) => [streamId(one.streamId), one.muted])));
     this.#event({ type: "resume-token", token: response.resumeToken });
     if (response.meeting !== undefined) this.#event({ type: "meeting", info: response.meeting });
+    const { noCommonVideoCodec: noVideo, noCommonAudioCodec: noAudio } = response;
+    this.#event({ type: "missing-codecs", missing: { video: noVideo, audio: noAudio } });
     // Ahead of media: nothing may be sent before it is known how.
     if (response.e2ee !== undefined) {
       this.#event({ type: "entry", entry: response.e2ee, seated: true });
@@ -522,41 +535,18 @@ export class Signaling {
       this.#sentLayout === this.#layout
     )
       return;
-    const value = create(UpdateLayoutSchema, { layout: this.#wireLayout() });
+    const value = create(UpdateLayoutSchema, { layout: wireLayout(this.#layout) });
     this.#sentLayout = this.#layout;
     this.#layoutRequest = this.#send(attempt, { body: { case: "updateLayout", value } });
   }
 
   #sendPublish(publication: Publication): void {
-    const { kind, video } = publication;
-    const value = create(PublishStreamSchema, {
-      streamId: publication.streamId,
-      streamType: streamTypeOf(kind),
-      streamNumber: publication.number,
-      carrier: Carrier.UNSPECIFIED,
-      muted: publication.muted,
-      metadata: {
-        codec: publication.codec,
-        maxBitrate: publication.maxBitrate,
-        ...(video === undefined ? {} : { video }),
-      },
-    });
+    const value = publishStream(publication);
     this.#request({ case: "publishStream", value }, publication.streamId);
   }
 
   #sendMute(id: StreamId, muted: boolean): void {
     this.#request({ case: "setMute", value: create(SetMuteSchema, { streamId: id, muted }) });
-  }
-
-  #wireLayout() {
-    const { rows, columns, pinned } = this.#layout;
-    const tiles = Math.min(rows * columns, VIDEO_SLOTS_MAX);
-    return create(LayoutSchema, {
-      kind: { case: "grid", value: { rows, columns } },
-      videoSlots: Array.from({ length: tiles }, (_, i) => 1 + i),
-      audioSlots: Array.from({ length: AUDIO_SLOTS }, (_, i) => AUDIO_SLOT_FIRST + i),
-      pinnedUserIds: (pinned ?? []).map(BigInt),
-    });
   }
 
   /** To the session that counts now; nothing while there is none. */

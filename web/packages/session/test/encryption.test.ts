@@ -101,7 +101,7 @@ describe("pictures", () => {
   it("are asked for behind the first step into the group, and once", () => {
     const driver = joinedEncrypted();
     expect(asked(driver)).toBe(0);
-    driver.signaling.setLayout({ columns: 2, rows: 1 });
+    driver.signaling.setLayout({ kind: "grid", columns: 2, rows: 1 });
     driver.signaling.sendMls(1, commit());
     driver.signaling.sendMls(2, commit());
     driver.pump();

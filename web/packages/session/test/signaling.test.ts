@@ -387,7 +387,8 @@ describe("requests", () => {
       value: create(StreamAssignmentsSchema, {}),
     } as const;
     driver.answer(driver.idOf("subscribeLayout"), empty);
-    for (let columns = 1; columns <= 5; columns++) driver.signaling.setLayout({ rows: 1, columns });
+    for (let columns = 1; columns <= 5; columns++)
+      driver.signaling.setLayout({ kind: "grid", rows: 1, columns });
     driver.pump();
     expect(driver.count("updateLayout")).toBe(1);
     driver.answer(driver.idOf("updateLayout"), empty);

@@ -30,7 +30,11 @@ function step(driver: Driver, random: Random): void {
       driver.echo = random.chance(70);
       break;
     case 4:
-      signaling.setLayout({ rows: 1 + random.below(3), columns: 1 + random.below(3) });
+      signaling.setLayout({
+        kind: "grid",
+        rows: 1 + random.below(3),
+        columns: 1 + random.below(3),
+      });
       break;
     case 5:
       signaling.handleEcho(driver.attempt, random.bytes(random.below(10)), driver.now);

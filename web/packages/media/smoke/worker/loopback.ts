@@ -26,6 +26,7 @@ const videoSink = new VideoSink(video, {
   },
   changed: () => undefined,
   reached: () => undefined,
+  queued: () => undefined,
 });
 const audioSink = new AudioSink(
   audio,
@@ -81,13 +82,15 @@ const inTheClear = new Encryption({
   shown: ignore,
   unsupported: ignore,
 });
-const camera = new VideoSender("camera", video, 2, inTheClear);
+const camera = new VideoSender("camera", video, 2, 1, inTheClear, ignore);
 const microphone = new AudioSender(audio, 1, inTheClear);
-for (const sender of [camera, microphone]) {
-  sender.outgoing.userId = 1n;
-  sender.outgoing.links = [path];
-  sender.setActive(true, 0);
+const outgoings = [...camera.outgoings, ...microphone.outgoings];
+for (const outgoing of outgoings) {
+  outgoing.userId = 1n;
+  outgoing.links = [path];
 }
+camera.obey(new Map([[0, { active: true, bitrateMax: 0, codec: "vp08" }]]));
+microphone.setActive(true);
 
 self.onmessage = (event: MessageEvent<Message>) => {
   const message = event.data;
@@ -108,14 +111,17 @@ self.onmessage = (event: MessageEvent<Message>) => {
       camera.push(message.frame);
       return;
     case "carrier":
-      camera.outgoing.carrier = message.carrier;
+      for (const outgoing of camera.outgoings) outgoing.carrier = message.carrier;
       camera.requestKey();
       return;
     case "stats":
       self.postMessage({
         video: videoSink.stats("", "camera"),
         audio: audioSink.stats(""),
-        sent: { video: camera.outgoing.sent.count, audio: microphone.outgoing.sent.count },
+        sent: {
+          video: camera.outgoings.reduce((all, one) => all + one.sent.count, 0),
+          audio: microphone.outgoing.sent.count,
+        },
       });
   }
 };

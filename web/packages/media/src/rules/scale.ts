@@ -12,13 +12,6 @@ export function encodedSize(captured: Size, pixelsMax: number): Size {
   return { width: even(captured.width * scale), height: even(captured.height * scale) };
 }
 
-/** Bits per second for a size, where `bitrateMax` is meant for `pixelsMax`. */
-export function bitrateFor(size: Size, pixelsMax: number, bitrateMax: number): number {
-  const share = (size.width * size.height) / pixelsMax;
-  // Small pictures need more bits a pixel.
-  return Math.round(Math.max(80_000, bitrateMax * Math.min(1, share ** 0.75)));
-}
-
 function even(side: number): number {
   return Math.max(2, Math.round(side / 2) * 2);
 }

@@ -9,6 +9,8 @@ import { Outgoing } from "./outgoing";
 
 export const AUDIO_BITRATE = 32_000;
 const BLOCK_MICROS = 20_000;
+/** Losses that Opus prepares for, in percent: it spends its bits on them. */
+const LOSS_STEPS = [0, 5, 10, 20] as const;
 /** Blocks in the encoder at most; it is normally done in a millisecond. */
 const ENCODING_MAX = 25;
 
@@ -18,6 +20,7 @@ export class AudioSender {
   droppedFrames = 0;
   active = false;
   readonly #clock = new SampleClock(BLOCK_MICROS);
+  #lossPercent = 0;
   #encoder: AudioEncoder | undefined;
   /** What went in and has not come out: one packet a block, in order. */
   #inside: { readonly timestamp: number; readonly level: number }[] = [];
@@ -43,6 +46,19 @@ export class AudioSender {
       this.outgoing.pause();
       this.#reset();
     }
+  }
+
+  get outgoings(): Outgoing[] {
+    return [this.outgoing];
+  }
+
+  /** How much of what is sent does not arrive, as a handler saw it. */
+  setLoss(lostPpm: number, repeat: boolean): void {
+    this.outgoing.repeats = repeat;
+    const percent = LOSS_STEPS.findLast((step) => lostPpm >= step * 10_000) ?? 0;
+    if (percent === this.#lossPercent) return;
+    this.#lossPercent = percent;
+    if (this.#encoder?.state === "configured") this.#encoder.configure(this.#config());
   }
 
   push(samples: FromCapture): void {
@@ -84,14 +100,24 @@ export class AudioSender {
         this.#encoder = undefined;
       },
     });
-    this.#encoder.configure({
+    this.#encoder.configure(this.#config());
+    return this.#encoder;
+  }
+
+  #config(): AudioEncoderConfig {
+    return {
       codec: "opus",
       sampleRate: AUDIO_RATE,
       numberOfChannels: 1,
       bitrate: AUDIO_BITRATE,
-      opus: { frameDuration: BLOCK_MICROS },
-    });
-    return this.#encoder;
+      // Browsers that know nothing of in-band FEC ignore it. Without losses it
+      // takes no bits.
+      opus: {
+        frameDuration: BLOCK_MICROS,
+        useinbandfec: true,
+        packetlossperc: this.#lossPercent,
+      },
+    };
   }
 
   #reset(): void {

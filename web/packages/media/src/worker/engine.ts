@@ -1,39 +1,34 @@
 // The worker's heart: joins signaling, media sessions, senders and sinks, and
 // tells the page what it shows. The rules are elsewhere; this wires them.
 import {
-  type EncodingOrder,
   type HandlerId,
   type JoinFailure,
   type MeetingAccess,
   type MeetingLayout,
   type MeetingStats,
-  type ParticipantRecord,
-  type ParticipantView,
-  type SelfView,
   type SignalingEvent,
-  type SourceKind,
   type StreamId,
-  type StreamView,
   type TransportName,
   Signaling,
-  participantId,
   streamId,
 } from "@darktower/session";
-import type { FromWorker, SourceInfo, VideoKind } from "../messages";
+import type { FromWorker } from "../messages";
 import type { E2eeEntry } from "@darktower/protocol";
 import { CarrierChoice } from "../rules/carrier-choice";
-import { AUDIO_BITRATE, AudioSender } from "./audio-sender";
+import { warmCanvas } from "./canvas-warmth";
 import { hasWebTransport } from "./carrier/webtransport";
 import { ControllerLink } from "./controller-link";
-import { askEncoder } from "./encoder-scaling";
+import { askCodecs, askEncoder } from "./encoder-support";
 import { Encryption } from "./encryption";
-import { HandlerLink, type HandlerEvents } from "./handler-link";
+import { HandlerLink, type Arrival, type HandlerEvents } from "./handler-link";
 import { HealthReporter } from "./health-reporter";
 import { Incoming } from "./incoming";
+import { ReceiverReporter } from "./receiver-reporter";
+import { Sources } from "./sources";
 import { collectStats, type Timings } from "./stats";
 import { readToken, writeToken } from "./token";
 import { prepareVideoDecoders } from "./video-decoders";
-import { VIDEO_QUALITY, VideoSender } from "./video-sender";
+import { Views } from "./views";
 
 /** Handlers that are dialled ahead of the join. */
 const WARM_HANDLERS = 2;
@@ -44,29 +39,29 @@ const FIRST_VIDEO = {
   drawn: "firstVideoDrawnMs",
 } as const;
 
-export type Sender = AudioSender | VideoSender;
-
 export class Engine {
   readonly signaling: Signaling;
   readonly incoming: Incoming;
+  readonly reporter: ReceiverReporter;
   readonly encryption: Encryption;
   readonly handlers = new Map<HandlerId, HandlerLink>();
-  readonly senders = new Map<SourceKind, Sender>();
+  readonly sources: Sources;
   readonly discarded = new Map<string, number>();
   /** What signaling learned about carriers on this network. */
   readonly choice: CarrierChoice;
   timings: Timings | undefined;
+  /** How what is sent arrives, by handler. */
+  readonly arrivals = new Map<HandlerId, Arrival>();
   readonly #access: MeetingAccess;
   readonly #post: (message: FromWorker) => void;
   readonly #controller: ControllerLink;
   readonly #health: HealthReporter;
   readonly #handlerEvents: HandlerEvents;
+  readonly #views: Views;
   #userId: bigint | undefined;
-  #directive: readonly EncodingOrder[] = [];
-  #nextNumber = 1;
+  #codecsAsked = false;
   #joinedOnce = false;
   #ended = false;
-  #viewsDue = false;
   /** The way into the group that came with the join that is being handled. */
   #entry: E2eeEntry | undefined;
   #toldRoster = "";
@@ -132,13 +127,25 @@ export class Engine {
       },
     });
     this.encryption.required = access.encrypted;
+    this.sources = new Sources(this.signaling, this.encryption, this.handlers, () => {
+      this.#controller.pump();
+    });
     if (access.encrypted) this.#post({ type: "crypto-wanted" });
+    this.reporter = new ReceiverReporter((report) => {
+      for (const link of this.handlers.values()) link.report(report);
+    });
     this.incoming = new Incoming(this.signaling, this.encryption, {
+      queued: (id, frames) => {
+        this.reporter.queued(id, frames);
+      },
+      gone: (id) => {
+        this.reporter.gone(id);
+      },
       requestKeyframe: (id, encoding) => {
         for (const link of this.handlers.values()) link.requestKeyframe(id, encoding);
       },
       changed: () => {
-        this.#scheduleViews();
+        this.#views.schedule();
       },
       firstVideo: (step) => {
         this.#note(FIRST_VIDEO[step]);
@@ -150,13 +157,17 @@ export class Engine {
         this.#discard(cause);
       },
     });
+    this.#views = new Views(this.signaling, this.sources, this.incoming, post);
   }
 
   // ---- what the page asks for -----------------------------------------------
 
   warm(): void {
     prepareVideoDecoders();
+    // Behind what is to be sent: it may have to wait for the page.
+    setTimeout(warmCanvas);
     void askEncoder();
+    void this.#askCodecs();
     if (this.#access.encrypted) this.encryption.tell({ type: "warm" });
     this.#controller.warm();
     if (this.#userId !== undefined) return;
@@ -178,66 +189,24 @@ export class Engine {
     this.#controller.pump();
   }
 
-  publish(kind: SourceKind, info: SourceInfo): void {
-    if (this.senders.has(kind)) return;
-    const id = streamId(crypto.randomUUID());
-    const number = this.#freeNumber();
-    const sender =
-      kind === "microphone"
-        ? new AudioSender(id, number, this.encryption)
-        : new VideoSender(kind, id, number, this.encryption);
-    if (this.#userId !== undefined) sender.outgoing.userId = this.#userId;
-    this.senders.set(kind, sender);
-    const quality = kind === "microphone" ? undefined : VIDEO_QUALITY[kind];
-    this.signaling.publish({
-      streamId: id,
-      kind,
-      number,
-      codec: quality === undefined ? "opus" : "vp08",
-      maxBitrate: quality?.bitrate ?? AUDIO_BITRATE,
-      muted: info.muted,
-      ...(quality === undefined
-        ? {}
-        : { video: { width: info.width, height: info.height, framerate: quality.fps } }),
-    });
-    this.#controller.pump();
-  }
-
-  unpublish(kind: SourceKind): void {
-    const sender = this.senders.get(kind);
-    if (sender === undefined) return;
-    this.senders.delete(kind);
-    sender.close();
-    this.signaling.unpublish(sender.streamId);
-    this.#controller.pump();
-  }
-
-  mute(kind: SourceKind, muted: boolean): void {
-    const sender = this.senders.get(kind);
-    if (sender === undefined) return;
-    this.signaling.setMuted(sender.streamId, muted);
-    if (muted && sender instanceof VideoSender) sender.forgetPicture();
-    this.#obey();
-    this.#controller.pump();
-  }
-
-  video(kind: VideoKind): VideoSender | undefined {
-    const sender = this.senders.get(kind);
-    return sender instanceof VideoSender ? sender : undefined;
-  }
-
-  get microphone(): AudioSender | undefined {
-    const sender = this.senders.get("microphone");
-    return sender instanceof AudioSender ? sender : undefined;
-  }
-
-  isMuted(id: StreamId): boolean {
-    return this.signaling.publications.get(id)?.muted ?? true;
-  }
-
   setLayout(layout: MeetingLayout): void {
     this.signaling.setLayout(layout);
     this.#controller.pump();
+  }
+
+  setSpotlight(participantIds: readonly string[]): void {
+    this.signaling.setSpotlight(participantIds);
+    this.#controller.pump();
+  }
+
+  attach(id: StreamId, canvas: number, target: OffscreenCanvas): void {
+    this.incoming.attach(id, canvas, target);
+    this.reporter.setTile(id, canvas, null);
+  }
+
+  detach(id: StreamId, canvas: number): void {
+    this.incoming.detach(id, canvas);
+    this.reporter.removeTile(id, canvas);
   }
 
   removeParticipant(id: string): void {
@@ -291,6 +260,7 @@ export class Engine {
         return;
       case "meeting":
         this.#post({ type: "title", title: event.info.displayName });
+        this.#views.spotlight(event.info.spotlightUserIds);
         if (event.info.enableE2eEncryption) this.encryption.required = true;
         return;
       case "entry":
@@ -309,16 +279,16 @@ export class Engine {
       case "roster":
         this.incoming.sweep();
         this.#tellRoster();
-        this.#obey();
-        this.#scheduleViews();
+        this.sources.obey();
+        this.#views.schedule();
         return;
       case "joined":
-        this.#post({ type: "joined", participant: this.#view(event.participant) });
+        this.#post({ type: "joined", participant: this.#views.participant(event.participant) });
         return;
       case "left":
         this.#post({
           type: "left",
-          participant: this.#view(event.participant),
+          participant: this.#views.participant(event.participant),
           reason: event.reason,
         });
         return;
@@ -326,14 +296,18 @@ export class Engine {
         this.#post({ type: "speakers", participantIds: event.participantIds });
         return;
       case "directive":
-        this.#directive = event.encodings;
-        this.#obey();
+        this.sources.setDirective(event.encodings);
         return;
       case "assignments":
         this.incoming.assign(event.generation, event.list);
+        this.reporter.assign(this.incoming.assignments.current.values());
+        this.#views.places();
+        return;
+      case "missing-codecs":
+        this.#views.missingCodecs(event.missing);
         return;
       case "keyframe":
-        this.#key(event.streamId);
+        this.sources.requestKey(event.streamId, event.encoding);
         return;
       case "media-server":
         this.#handler(event.server.endpoint).start(event.server);
@@ -379,6 +353,8 @@ export class Engine {
   #seated(userId: bigint, servers: Extract<SignalingEvent, { type: "seated" }>["servers"]): void {
     if (!this.#enterGroup()) return;
     this.#note("joinedMs");
+    // A page that has much to do sees first whom it is to make room for.
+    this.#views.now();
     if (this.#userId !== undefined && this.#userId !== userId) {
       // Another seat than before: nothing of the old media sessions is valid.
       for (const link of this.handlers.values()) link.close();
@@ -387,7 +363,7 @@ export class Engine {
     }
     if (this.#userId !== userId) {
       this.#userId = userId;
-      for (const sender of this.senders.values()) sender.outgoing.userId = userId;
+      this.sources.setUser(userId);
     }
     for (const server of servers) this.#handler(server.endpoint).start(server);
   }
@@ -438,12 +414,10 @@ export class Engine {
   #keysCame(added: boolean): void {
     if (this.encryption.ready) this.#note("keysMs");
     this.incoming.wake();
-    const watched = [...this.senders.values()].filter((sender) => sender.active);
-    this.#obey();
+    const watched = this.sources.videos.filter((sender) => sender.active);
+    this.sources.obey();
     if (!added) return;
-    for (const sender of watched) {
-      if (sender instanceof VideoSender) sender.beginEpoch();
-    }
+    for (const sender of watched) sender.beginEpoch();
   }
 
   #handler(endpoint: ConstructorParameters<typeof HandlerLink>[0]): HandlerLink {
@@ -457,16 +431,17 @@ export class Engine {
 
   #makeHandlerEvents(): HandlerEvents {
     return {
-      ready: () => {
+      ready: (link) => {
         this.#note("mediaReadyMs");
-        this.#obey();
-        for (const sender of this.senders.values()) {
-          if (sender instanceof VideoSender) sender.requestKey();
-        }
-        this.#scheduleViews();
+        const report = this.reporter.whole();
+        if (report !== undefined) link.report(report);
+        this.sources.obey();
+        for (const sender of this.sources.videos) sender.requestKey();
+        this.#views.schedule();
       },
-      lost: () => {
-        this.#scheduleViews();
+      lost: (link) => {
+        this.arrivals.delete(link.id);
+        this.#views.schedule();
       },
       needToken: (id) => {
         if (this.signaling.phase.phase !== "joined") return;
@@ -477,8 +452,12 @@ export class Engine {
       datagram: (datagram) => {
         this.incoming.datagram(datagram);
       },
-      keyframe: (id) => {
-        this.#key(streamId(id));
+      keyframe: (id, encoding) => {
+        this.sources.requestKey(streamId(id), encoding);
+      },
+      arrival: (link, arrival) => {
+        this.arrivals.set(link.id, arrival);
+        this.sources.heed([...this.arrivals.values()]);
       },
       discard: (cause) => {
         this.#discard(cause);
@@ -486,44 +465,20 @@ export class Engine {
     };
   }
 
-  /** Brings the senders in line with the directive and the mutes. */
-  #obey(): void {
-    for (const sender of this.senders.values()) {
-      const order = this.#directive.find((one) => one.streamId === sender.streamId);
-      const active = order?.active === true && !this.isMuted(sender.streamId);
-      if (order?.carrier !== undefined) sender.outgoing.carrier = order.carrier;
-      const links = [...this.handlers.values()];
-      const named = links.filter((link) => order?.handlerIds.includes(link.id) === true);
-      sender.outgoing.links = named.length > 0 ? named : links;
-      // Encoding for nobody would only use up the key frame that comes first.
-      const connected = sender.outgoing.links.some((link) => link.ready);
-      const sendable = active && connected && this.encryption.ready;
-      sender.setActive(sendable, order?.maxBitrate ?? 0);
-    }
-  }
-
-  #key(id: StreamId): void {
-    for (const sender of this.senders.values()) {
-      if (sender.streamId === id && sender instanceof VideoSender) sender.requestKey();
-    }
-  }
-
   #close(): void {
     this.#health.stop();
-    for (const sender of this.senders.values()) sender.close();
+    this.sources.close();
     for (const link of this.handlers.values()) link.close();
     this.#controller.cool();
     this.incoming.close();
+    this.reporter.close();
     if (this.encryption.required) this.encryption.close();
   }
 
-  #freeNumber(): number {
-    // Numbers of streams that are gone are not used again soon: what is on its
-    // way must not be taken for a new stream's.
-    const number = this.#nextNumber;
-    this.#nextNumber = number === 255 ? 1 : number + 1;
-    const taken = [...this.signaling.publications.values()].some((one) => one.number === number);
-    return taken ? this.#freeNumber() : number;
+  async #askCodecs(): Promise<void> {
+    if (this.#codecsAsked) return;
+    this.#codecsAsked = true;
+    this.signaling.setVideoCodecs(await askCodecs());
   }
 
   #note(what: Exclude<keyof Timings, "pressedAt">): void {
@@ -534,57 +489,5 @@ export class Engine {
 
   #discard(cause: string): void {
     this.discarded.set(cause, (this.discarded.get(cause) ?? 0) + 1);
-  }
-
-  // ---- what the page shows --------------------------------------------------
-
-  /** At most one snapshot a task: changes come in bursts. */
-  #scheduleViews(): void {
-    if (this.#viewsDue) return;
-    this.#viewsDue = true;
-    setTimeout(() => {
-      this.#viewsDue = false;
-      this.#post({
-        type: "roster",
-        self: this.#selfView(),
-        participants: [...this.signaling.roster.others.values()].map((one) => this.#view(one)),
-      });
-    }, 0);
-  }
-
-  #view(record: ParticipantRecord): ParticipantView {
-    const views: Partial<Record<SourceKind, StreamView>> = {};
-    for (const stream of record.streams.values()) {
-      const sink = this.incoming.sinks.get(stream.streamId);
-      const video = sink?.type === "video" ? sink : undefined;
-      views[stream.kind] = {
-        streamId: stream.streamId,
-        muted: stream.muted,
-        live: sink?.live === true && !stream.muted,
-        width: video?.width ?? 0,
-        height: video?.height ?? 0,
-      };
-    }
-    const { participantId: id, userId, name, role, connected, joinedAt } = record;
-    return { participantId: id, userId, name, role, connected, joinedAt, ...views };
-  }
-
-  #selfView(): SelfView {
-    const self = this.signaling.roster.self;
-    const views: Partial<Record<SourceKind, StreamView>> = {};
-    for (const sender of this.senders.values()) {
-      const size = sender instanceof VideoSender ? sender.size : { width: 0, height: 0 };
-      const muted = this.isMuted(sender.streamId);
-      views[sender.kind] = { streamId: sender.streamId, muted, live: !muted, ...size };
-    }
-    return {
-      participantId: self?.participantId ?? participantId(""),
-      userId: self?.userId ?? 0,
-      name: self?.name ?? "",
-      role: self?.role ?? "participant",
-      connected: this.signaling.phase.phase === "joined",
-      joinedAt: self?.joinedAt ?? new Date(0),
-      ...views,
-    };
   }
 }

@@ -8,6 +8,7 @@ import {
   DATAGRAM_TAG,
   MediaHelloSchema,
   ProtocolError,
+  ReceiverReportSchema,
   RequestKeyframeSchema,
   parseDatagram,
   readMediaServerMessage,
@@ -26,6 +27,7 @@ import {
   type TransportName,
 } from "@darktower/session";
 import type { CarrierChoice } from "../rules/carrier-choice";
+import type { Report } from "../rules/receiver-report";
 import { Dialing } from "./carrier/dialing";
 import type { GroupSink, GroupStream, Session } from "./carrier/types";
 import type { MediaPath } from "./outgoing";
@@ -46,8 +48,16 @@ export interface HandlerEvents {
   /** Undefined: nobody wants this stream. */
   group(header: StreamHeader): GroupSink | undefined;
   datagram(datagram: ParsedDatagram): void;
-  keyframe(streamId: string): void;
+  keyframe(streamId: string, encoding: number): void;
+  /** How what is sent arrives at a handler. */
+  arrival(link: HandlerLink, arrival: Arrival): void;
   discard(cause: string): void;
+}
+
+export interface Arrival {
+  /** Datagrams that did not arrive, in millionths. */
+  readonly lostPpm: number;
+  readonly repeatAudio: boolean;
 }
 
 interface Attempt {
@@ -144,6 +154,17 @@ export class HandlerLink implements MediaPath {
   requestKeyframe(streamId: string, encoding: number): void {
     const value = create(RequestKeyframeSchema, { streamId, encoding });
     const message = writeMediaClientMessage(0n, { case: "requestKeyframe", value });
+    if (this.ready) this.#attempt?.session?.send(message);
+  }
+
+  /** What is to be seen here, from now on. */
+  report(report: Report): void {
+    const value = create(ReceiverReportSchema, {
+      tiles: report.tiles.map((tile) => ({ ...tile })),
+      maxBitrate: report.maxBitrate,
+      overloaded: report.overloaded,
+    });
+    const message = writeMediaClientMessage(0n, { case: "receiverReport", value });
     if (this.ready) this.#attempt?.session?.send(message);
   }
 
@@ -244,7 +265,10 @@ export class HandlerLink implements MediaPath {
         this.#events.ready(this);
         return;
       case "requestKeyframe":
-        this.#events.keyframe(body.value.streamId);
+        this.#events.keyframe(body.value.streamId, body.value.encoding);
+        return;
+      case "senderReport":
+        this.#events.arrival(this, body.value);
         return;
       case "error":
         this.#events.discard("media error message");

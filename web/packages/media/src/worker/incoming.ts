@@ -29,6 +29,10 @@ const SINKS_MAX = 128;
 const UNANNOUNCED_MS = 3000;
 
 export interface IncomingEvents {
+  /** So many frames wait in the decoder of a stream. */
+  queued(id: StreamId, frames: number): void;
+  /** The stream is received no more. */
+  gone(id: StreamId): void;
   requestKeyframe(id: StreamId, encoding: number): void;
   /** Something that views show changed. */
   changed(): void;
@@ -189,7 +193,7 @@ export class Incoming {
       (failure) => {
         this.#events.discard(failure.cause);
         if (failure.counts) this.#encryption.countFailure(failure);
-        sink.unopened(failure.counts);
+        sink.unopened(failure.counts, facts.extension.encoding);
       },
     );
     if (!taken) this.#events.discard("frame that found no room before it was opened");
@@ -231,6 +235,9 @@ export class Incoming {
       reached: (step) => {
         this.#events.firstVideo(step);
       },
+      queued: (frames) => {
+        this.#events.queued(id, frames);
+      },
     });
   }
 
@@ -248,6 +255,7 @@ export class Incoming {
 
   #remove(id: StreamId, sink: Sink): void {
     sink.close();
+    this.#events.gone(id);
     this.#turns.get(id)?.close();
     this.#turns.delete(id);
     this.#sinks.delete(id);

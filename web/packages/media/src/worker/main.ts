@@ -36,32 +36,44 @@ function handle(engine: Engine, message: Exclude<ToWorker, { type: "init" }>): v
     case "sound":
       engine.incoming.setPlayout(message.playout);
       message.capture.onmessage = (sound: MessageEvent<FromCapture>) => {
-        engine.microphone?.push(sound.data);
+        engine.sources.microphone?.push(sound.data);
       };
       return;
     case "publish":
-      engine.publish(message.kind, message.info);
+      engine.sources.publish(message.kind, message.info);
       return;
     case "unpublish":
-      engine.unpublish(message.kind);
+      engine.sources.unpublish(message.kind);
       return;
     case "video-stopped":
-      engine.video(message.kind)?.forgetPicture();
+      engine.sources.video(message.kind)?.forgetPicture();
       return;
     case "frame":
       take(engine, message.kind, message.frame);
       return;
     case "mute":
-      engine.mute(message.kind, message.muted);
+      engine.sources.mute(message.kind, message.muted);
       return;
     case "layout":
       engine.setLayout(message.layout);
       return;
     case "attach":
-      engine.incoming.attach(streamId(message.streamId), message.id, message.canvas);
+      engine.attach(streamId(message.streamId), message.id, message.canvas);
       return;
     case "detach":
-      engine.incoming.detach(streamId(message.streamId), message.id);
+      engine.detach(streamId(message.streamId), message.id);
+      return;
+    case "tile":
+      engine.reporter.setTile(message.streamId, message.id, message.size);
+      return;
+    case "hidden":
+      engine.reporter.setHidden(message.hidden);
+      return;
+    case "receive-limit":
+      engine.reporter.setMaxBitrate(message.bitsPerSecond);
+      return;
+    case "spotlight":
+      engine.setSpotlight(message.participantIds);
       return;
     case "remove":
       engine.removeParticipant(message.participantId);
@@ -84,7 +96,7 @@ function handle(engine: Engine, message: Exclude<ToWorker, { type: "init" }>): v
 }
 
 function take(engine: Engine, kind: VideoKind, frame: VideoFrame): void {
-  const sender = engine.video(kind);
-  if (sender === undefined || engine.isMuted(sender.streamId)) frame.close();
+  const sender = engine.sources.video(kind);
+  if (sender === undefined || engine.sources.isMuted(sender.streamId)) frame.close();
   else sender.push(frame);
 }

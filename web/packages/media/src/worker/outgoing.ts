@@ -32,6 +32,10 @@ export interface EncodedFrame {
   readonly timestamp: number;
   /** Audio level or base-layer counter. */
   readonly mark: number;
+  /** Of video: 0 for what others build on. */
+  readonly temporalLayer?: number;
+  /** With a key frame, where it is not what the stream was published with. */
+  readonly codec?: FourCc;
   readonly payload: Uint8Array<ArrayBuffer>;
 }
 
@@ -41,12 +45,15 @@ export interface OutgoingStream {
   readonly kind: MediaKind;
   readonly codec: FourCc;
   readonly screen: boolean;
+  /** Of a camera: 0 is the smallest. */
+  readonly encoding?: number;
 }
 
 /** Frames in sealing at most; further ones are given up. */
 const SEALING_MAX = 64;
-/** Audio goes before any video; newer groups before older ones. */
+/** Audio goes before any video, smaller encodings before larger, newer groups before older. */
 const AUDIO_ORDER = 2 ** 40;
+const ENCODINGS = 16;
 
 export class Outgoing {
   readonly sent = new RateMeter();
@@ -56,10 +63,16 @@ export class Outgoing {
   unsealed = 0;
   carrier: CarrierName;
   links: readonly MediaPath[] = [];
+  /** Each frame's datagrams go out again behind those of the next. */
+  repeats = false;
+  /** Of the group that goes out. */
+  codec: FourCc;
+  readonly encoding: number;
   readonly #stream: OutgoingStream;
   readonly #encryption: Encryption;
   readonly #onLate: () => void;
   #fragmenter: Fragmenter | undefined;
+  #before: readonly Uint8Array[] = [];
   readonly #writers = new Map<MediaPath, GroupWriter>();
   #group = 0;
   #sequence = 0n;
@@ -72,12 +85,14 @@ export class Outgoing {
     this.#stream = stream;
     this.#encryption = encryption;
     this.#onLate = onLate;
+    this.codec = stream.codec;
+    this.encoding = stream.encoding ?? 0;
     this.carrier = stream.kind === "audio" ? "datagram" : "stream";
   }
 
   /** The sender's number in this meeting; a new one begins counting anew. */
   set userId(userId: bigint) {
-    this.#fragmenter = new Fragmenter(userId, this.#stream.number, 0);
+    this.#fragmenter = new Fragmenter(userId, this.#stream.number, this.encoding);
   }
 
   send(frame: EncodedFrame): void {
@@ -105,8 +120,8 @@ export class Outgoing {
         frameType: frame.frameType,
         streamId: this.#stream.streamId,
         timestamp: BigInt(frame.timestamp),
-        extension: { encoding: 0, temporalLayer: 0 },
-        discardable: false,
+        extension: { encoding: this.encoding, temporalLayer: frame.temporalLayer ?? 0 },
+        discardable: isDiscardable(frame),
       },
       frame.payload,
     );
@@ -133,6 +148,7 @@ export class Outgoing {
     if (links.length === 0) return;
     if (frame.frameType === "key") {
       this.keyFrames += 1;
+      this.codec = frame.codec ?? this.#stream.codec;
       this.#group = (this.#group + 1) >>> 0;
     }
     this.sent.add(frame.payload.length, performance.now());
@@ -151,17 +167,19 @@ export class Outgoing {
       {
         frameType: frame.frameType,
         timestamp: BigInt(frame.timestamp),
-        discardable: false,
-        temporalLayer: 0,
+        discardable: isDiscardable(frame),
+        temporalLayer: frame.temporalLayer ?? 0,
         mark: frame.mark,
         group: this.#group,
         payload: frame.payload,
       },
       limit,
     );
-    for (const datagram of datagrams ?? []) {
+    if (datagrams === undefined) return;
+    for (const datagram of [...datagrams, ...this.#before]) {
       for (const link of links) link.sendDatagram(datagram);
     }
+    this.#before = this.repeats ? datagrams : [];
   }
 
   #sendOnStreams(frame: EncodedFrame, links: readonly MediaPath[]): void {
@@ -173,10 +191,10 @@ export class Outgoing {
         timestamp: BigInt(frame.timestamp),
         sequence: this.#sequence++,
         payloadBytes: frame.payload.length,
-        flags: { start: true, end: true, discardable: false },
+        flags: { start: true, end: true, discardable: isDiscardable(frame) },
         extension: {
-          encoding: 0,
-          temporalLayer: 0,
+          encoding: this.encoding,
+          temporalLayer: frame.temporalLayer ?? 0,
           mark: frame.mark,
           fragment: 0,
           group: this.#group,
@@ -203,11 +221,18 @@ export class Outgoing {
   }
 
   #sendOrder(): number {
-    return this.#stream.kind === "audio" ? AUDIO_ORDER : this.#group;
+    if (this.#stream.kind === "audio") return AUDIO_ORDER;
+    return (ENCODINGS - this.encoding) * 2 ** 32 + this.#group;
   }
 
   #streamHeader(): StreamHeader {
-    const { kind, streamId, codec, screen } = this.#stream;
-    return { kind, streamId, codec, screen, encoding: 0, group: this.#group };
+    const { kind, streamId, screen } = this.#stream;
+    const { codec, encoding } = this;
+    return { kind, streamId, codec, screen, encoding, group: this.#group };
   }
+}
+
+/** Nothing is built on what is above the base layer. */
+function isDiscardable({ temporalLayer = 0 }: EncodedFrame): boolean {
+  return temporalLayer > 0;
 }

@@ -9,6 +9,7 @@ import type {
 } from "@darktower/session";
 import type { CarrierChoice } from "../rules/carrier-choice";
 import type { Engine } from "./engine";
+import type { Outgoing } from "./outgoing";
 import { VideoSender } from "./video-sender";
 
 export interface Timings {
@@ -35,6 +36,8 @@ export function collectStats(engine: Engine): MeetingStats {
     controllerRttMs: engine.signaling.rttMs,
     mediaRttMs: media?.rttMs ?? null,
     mediaConnected: media !== undefined,
+    uplinkLostPpm: uplinkLostPpm(engine),
+    overloaded: engine.reporter.overloaded,
     outgoing: outgoing(engine),
     ...incoming(engine),
     encryption: engine.encryption.stats(),
@@ -63,24 +66,36 @@ function transport(
   return carrier === undefined ? null : { carrier, reason: choice?.reason(carrier) ?? null };
 }
 
+function uplinkLostPpm(engine: Engine): number | null {
+  const lost = [...engine.arrivals.values()].map((one) => one.lostPpm);
+  return lost.length === 0 ? null : Math.max(...lost);
+}
+
 function outgoing(engine: Engine): OutgoingStats[] {
-  return [...engine.senders.values()].map((sender) => {
-    const out = sender.outgoing;
-    const { width, height } = sender instanceof VideoSender ? sender.size : { width: 0, height: 0 };
+  return [...engine.sources.senders.values()].map((sender) => {
+    const outs = sender.outgoings;
+    const sum = (of: (out: Outgoing) => number): number =>
+      outs.reduce((all, out) => all + of(out), 0);
+    const rates = outs.map((out) => out.sent.rates(performance.now()));
+    const video = sender instanceof VideoSender ? sender : undefined;
     return {
       streamId: sender.streamId,
       kind: sender.kind,
-      carrier: out.carrier,
+      carrier: outs[0]?.carrier ?? "stream",
       active: sender.active,
-      muted: engine.isMuted(sender.streamId),
-      frames: out.sent.count,
-      keyFrames: out.keyFrames,
-      bytes: out.sent.bytes,
-      ...out.sent.rates(performance.now()),
-      width,
-      height,
+      muted: engine.sources.isMuted(sender.streamId),
+      frames: sum((out) => out.sent.count),
+      keyFrames: sum((out) => out.keyFrames),
+      bytes: sum((out) => out.sent.bytes),
+      // Of one picture there are several encodings.
+      fps: Math.max(0, ...rates.map((one) => one.fps)),
+      kbps: Math.round(rates.reduce((all, one) => all + one.kbps, 0) * 10) / 10,
+      width: video?.size.width ?? 0,
+      height: video?.size.height ?? 0,
+      encodings: video?.encodingStats() ?? [],
+      repeating: outs.some((out) => out.repeats),
       droppedFrames: sender.droppedFrames,
-      droppedGroups: out.droppedGroups,
+      droppedGroups: sum((out) => out.droppedGroups),
     };
   });
 }

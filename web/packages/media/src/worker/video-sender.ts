@@ -1,29 +1,42 @@
-// A camera or a shared screen: captured pictures are encoded while somebody
-// watches. The newest picture is kept so that who begins to watch, or asks for
-// a key frame, is served at once and not at the next picture.
-import type { SourceKind, StreamId } from "@darktower/session";
+// A camera or a shared screen: captured pictures are encoded, in each size that
+// somebody watches, while somebody does. The newest picture is kept so that who
+// begins to watch, or asks for a key frame, is served at once and not at the next
+// picture.
+import type { OutgoingStats, SourceKind, StreamId } from "@darktower/session";
 import { RisingClock, epochMicros } from "../rules/clock";
-import { bitrateFor, encodedSize, type Size } from "../rules/scale";
-import { encoderScales } from "./encoder-scaling";
+import { cameraPixelsMax, planEncodings, type SourceQuality } from "../rules/encodings";
+import type { Size } from "../rules/scale";
 import type { Encryption } from "./encryption";
-import { Outgoing } from "./outgoing";
+import type { Outgoing } from "./outgoing";
+import { VideoEncoding, type EncodingOptions } from "./video-encoding";
 
-interface Quality {
-  readonly pixelsMax: number;
+interface Quality extends SourceQuality {
   readonly fps: number;
-  readonly bitrate: number;
   readonly contentHint: "motion" | "detail";
+  readonly layered: boolean;
 }
 
 export const VIDEO_QUALITY: Readonly<Record<"camera" | "screen", Quality>> = {
-  camera: { pixelsMax: 640 * 360, fps: 30, bitrate: 1_000_000, contentHint: "motion" },
-  screen: { pixelsMax: 1920 * 1080, fps: 15, bitrate: 2_500_000, contentHint: "detail" },
+  camera: {
+    pixelsMax: cameraPixelsMax(navigator.hardwareConcurrency),
+    bitrate: 1_500_000,
+    encodingsMax: 3,
+    fps: 30,
+    contentHint: "motion",
+    layered: true,
+  },
+  screen: {
+    pixelsMax: 1920 * 1080,
+    bitrate: 2_500_000,
+    encodingsMax: 1,
+    fps: 15,
+    contentHint: "detail",
+    layered: false,
+  },
 };
 
-/** Pictures in the encoder at most; further ones are left out. */
-const ENCODING_MAX = 3;
 /** A picture older than this is shown again when a key frame is asked for. */
-const STILL_MS = 60;
+const STILL_MS = 15;
 /**
  * A picture held longer than this is held as a copy. Chromium counts the
  * pictures of a camera that are open anywhere in the process, those of the page
@@ -31,93 +44,103 @@ const STILL_MS = 60;
  * must not be what it waits for.
  */
 const HELD_MS = 100;
-/** Encoder failures in a row after which it is not tried again. */
-const FAILURES_MAX = 5;
 
 export class VideoSender {
-  readonly outgoing: Outgoing;
-  size: Size = { width: 0, height: 0 };
-  droppedFrames = 0;
-  active = false;
+  /** Smallest first: the place is the number. */
+  readonly encodings: readonly VideoEncoding[];
   readonly #quality: Quality;
   readonly #clock = new RisingClock();
-  #encoder: VideoEncoder | undefined;
+  #captured: Size = { width: 0, height: 0 };
   #last: VideoFrame | undefined;
   #lastAt = 0;
   #held: ReturnType<typeof setTimeout> | undefined;
-  #encodedAt = 0;
-  /** The encoder's configuration is the one that is wanted. */
-  #configured = false;
-  #needKey = true;
-  /** A key frame is being encoded. */
-  #keyInEncoder = false;
-  #counter = 0;
-  #failures = 0;
-  #bitrateMax = 0;
-  /** Kept with its context: Firefox gives one out only once. */
-  #scaler: OffscreenCanvasRenderingContext2D | null = null;
 
+  /** `onFailed`: this browser can't encode so much. */
   constructor(
     readonly kind: Extract<SourceKind, "camera" | "screen">,
     readonly streamId: StreamId,
     number: number,
+    encodings: number,
     encryption: Encryption,
+    onFailed: () => void,
   ) {
-    this.#quality = VIDEO_QUALITY[kind];
-    this.outgoing = new Outgoing(
-      { streamId, number, kind: "video", codec: "vp08", screen: kind === "screen" },
-      encryption,
-      () => {
-        this.requestKey();
-      },
-    );
+    const quality = VIDEO_QUALITY[kind];
+    this.#quality = quality;
+    const { fps, contentHint, layered } = quality;
+    const source = { streamId, number, screen: kind === "screen", fps, contentHint, layered };
+    this.encodings = Array.from({ length: encodings }, (_, encoding) => {
+      const late = (): void => {
+        this.requestKey(encoding);
+      };
+      return new VideoEncoding(source, encoding, encryption, late, onFailed);
+    });
+  }
+
+  get outgoings(): Outgoing[] {
+    return this.encodings.map((one) => one.outgoing);
+  }
+
+  /** Somebody receives one of its encodings. */
+  get active(): boolean {
+    return this.encodings.some((one) => one.active);
+  }
+
+  /** Of the largest encoding that somebody receives, else of the largest. */
+  get size(): Size {
+    const shown = this.encodings.findLast((one) => one.active) ?? this.encodings.at(-1);
+    return shown?.size ?? { width: 0, height: 0 };
+  }
+
+  get droppedFrames(): number {
+    return this.encodings.reduce((all, one) => all + one.droppedFrames, 0);
   }
 
   /** Takes a captured picture, which is the sender's from here on. */
-  push(frame: VideoFrame): void {
+  push(picture: VideoFrame): void {
     const now = performance.now();
-    // Cameras are not exact: up to a fifth early is not too soon.
-    const tooSoon = now - this.#encodedAt < 800 / this.#quality.fps;
     this.#last?.close();
-    this.#last = frame;
+    this.#last = picture;
     this.#lastAt = now;
     this.#held ??= setTimeout(() => {
       this.#release();
     }, HELD_MS);
+    this.#plan({ width: picture.displayWidth, height: picture.displayHeight });
     if (!this.active) {
-      this.#prepare(frame);
+      // So that nobody waits for it who comes to watch. One at a time: a join has
+      // other things to do.
+      this.encodings.find((encoding) => !encoding.prepared)?.prepare();
       return;
     }
-    if (tooSoon && !this.#needKey) return;
-    this.#encode(frame);
+    const wanted = this.encodings.filter((encoding) => encoding.wants(now));
+    if (wanted.length > 0) this.#encode(picture, wanted);
   }
 
-  /** Somebody watches, or nobody any more. */
-  setActive(active: boolean, bitrateMax: number): void {
-    if (bitrateMax !== this.#bitrateMax) {
-      this.#bitrateMax = bitrateMax;
-      this.#configured = false;
-    }
-    if (active === this.active) return;
-    this.active = active;
-    if (active) {
-      this.#needKey = true;
-      if (this.#last !== undefined) this.#encode(this.#last);
-    } else {
-      this.outgoing.pause();
-    }
+  /** By the number of the encoding; of what is not named nothing is sent. */
+  obey(orders: ReadonlyMap<number, EncodingOptions>): void {
+    const begun = this.encodings.filter((encoding, number) => {
+      const order = orders.get(number);
+      if (order === undefined) return encoding.set({ ...IDLE, codec: encoding.codec });
+      return encoding.set(order);
+    });
+    if (begun.length > 0 && this.#last !== undefined) this.#encode(this.#last, begun);
   }
 
-  requestKey(): void {
-    this.#needKey = true;
+  /** Of one encoding, or of all. */
+  requestKey(number?: number): void {
+    const asked = this.encodings.filter(
+      ({ encoding, active }) => active && (number === undefined || encoding === number),
+    );
+    for (const encoding of asked) encoding.requestKey();
     const still = performance.now() - this.#lastAt > STILL_MS;
-    if (this.active && still && this.#last !== undefined) this.#encode(this.#last);
+    if (still && asked.length > 0 && this.#last !== undefined) this.#encode(this.#last, asked);
   }
 
   /** Somebody came who can open nothing sealed before: they begin with a key frame. */
   beginEpoch(): void {
-    // One that leaves the encoder from here on is sealed with the new keys.
-    if (!this.#keyInEncoder) this.requestKey();
+    for (const { encoding, active, keyInEncoder } of this.encodings) {
+      // One that leaves the encoder from here on is sealed with the new keys.
+      if (active && !keyInEncoder) this.requestKey(encoding);
+    }
   }
 
   /** The source is off: its last picture must not be shown again. */
@@ -126,42 +149,40 @@ export class VideoSender {
     this.#held = undefined;
     this.#last?.close();
     this.#last = undefined;
-    this.#needKey = true;
+    for (const encoding of this.encodings) encoding.requestKey();
   }
 
   close(): void {
     this.forgetPicture();
-    this.active = false;
-    this.outgoing.pause();
-    if (this.#encoder?.state === "configured") this.#encoder.close();
-    this.#encoder = undefined;
+    for (const encoding of this.encodings) encoding.close();
   }
 
-  /** Has the encoder ready for this picture's size before anybody watches. */
-  #prepare(frame: VideoFrame): VideoEncoder | undefined {
-    const size = encodedSize(
-      { width: frame.displayWidth, height: frame.displayHeight },
-      this.#quality.pixelsMax,
-    );
-    const fits = size.width === this.size.width && size.height === this.size.height;
-    if (this.#encoder?.state === "configured" && this.#configured && fits) return this.#encoder;
-    if (this.#failures >= FAILURES_MAX) return undefined;
-    if (this.#encoder?.state !== "configured") this.#encoder = this.#newEncoder();
-    const ceiling = this.#bitrateMax === 0 ? this.#quality.bitrate : this.#bitrateMax;
-    const config: VideoEncoderConfig & { contentHint?: string } = {
-      codec: "vp8",
+  encodingStats(): OutgoingStats["encodings"] {
+    return this.encodings.map(({ encoding, active, codec, size, bitrate, outgoing }) => ({
+      encoding,
+      active,
+      codec,
       width: size.width,
       height: size.height,
-      framerate: this.#quality.fps,
-      bitrate: bitrateFor(size, this.#quality.pixelsMax, Math.min(ceiling, this.#quality.bitrate)),
-      latencyMode: "realtime",
-      contentHint: this.#quality.contentHint,
-    };
-    this.#encoder.configure(config);
-    this.#configured = true;
-    this.size = size;
-    this.#needKey = true;
-    return this.#encoder;
+      bitrate,
+      frames: outgoing.sent.count,
+      keyFrames: outgoing.keyFrames,
+      ...outgoing.sent.rates(performance.now()),
+    }));
+  }
+
+  #plan(captured: Size): void {
+    const { width, height } = this.#captured;
+    if (captured.width === width && captured.height === height) return;
+    this.#captured = captured;
+    const plans = planEncodings(captured, this.#quality, this.encodings.length);
+    for (const [number, plan] of plans.entries()) this.encodings[number]?.setPlan(plan);
+  }
+
+  /** All with one timestamp: a receiver goes from one to the other by it. */
+  #encode(picture: VideoFrame, encodings: readonly VideoEncoding[]): void {
+    const timestamp = this.#clock.next(epochMicros());
+    for (const encoding of encodings) encoding.encode(picture, timestamp);
   }
 
   /** Gives the captured picture back if no newer one came, and keeps a copy. */
@@ -184,74 +205,9 @@ export class VideoSender {
     }
     last.close();
   }
-
-  #newEncoder(): VideoEncoder {
-    return new VideoEncoder({
-      output: (chunk) => {
-        this.#failures = 0;
-        this.#out(chunk);
-      },
-      error: () => {
-        this.#failures += 1;
-        this.#encoder = undefined;
-        this.#keyInEncoder = false;
-        this.#needKey = true;
-      },
-    });
-  }
-
-  #encode(frame: VideoFrame): void {
-    const encoder = this.#prepare(frame);
-    if (encoder === undefined || encoder.encodeQueueSize > ENCODING_MAX) {
-      this.droppedFrames += 1;
-      return;
-    }
-    let stamped: VideoFrame | undefined;
-    try {
-      stamped = this.#fit(frame, this.#clock.next(epochMicros()));
-      encoder.encode(stamped, { keyFrame: this.#needKey });
-      this.#keyInEncoder ||= this.#needKey;
-      this.#needKey = false;
-      this.#encodedAt = performance.now();
-    } catch {
-      // Encoder or picture were closed under our hands, by an error that is
-      // reported by itself; the next picture finds a new encoder.
-      this.droppedFrames += 1;
-    } finally {
-      stamped?.close();
-    }
-  }
-
-  /** The picture at the encoded size, where the encoder does not scale. */
-  #fit(frame: VideoFrame, timestamp: number): VideoFrame {
-    const { width, height } = this.size;
-    const fits = frame.displayWidth === width && frame.displayHeight === height;
-    if (fits || encoderScales()) {
-      return new VideoFrame(frame, { timestamp });
-    }
-    this.#scaler ??= new OffscreenCanvas(width, height).getContext("2d", { alpha: false });
-    if (this.#scaler === null) return new VideoFrame(frame, { timestamp });
-    const { canvas } = this.#scaler;
-    if (canvas.width !== width) canvas.width = width;
-    if (canvas.height !== height) canvas.height = height;
-    this.#scaler.drawImage(frame, 0, 0, width, height);
-    return new VideoFrame(canvas, { timestamp });
-  }
-
-  #out(chunk: EncodedVideoChunk): void {
-    if (chunk.type === "key") this.#keyInEncoder = false;
-    if (!this.active) return;
-    const payload = new Uint8Array(chunk.byteLength);
-    chunk.copyTo(payload);
-    this.#counter = (this.#counter + 1) & 0xff;
-    this.outgoing.send({
-      frameType: chunk.type === "key" ? "key" : "delta",
-      timestamp: chunk.timestamp,
-      mark: this.#counter,
-      payload,
-    });
-  }
 }
+
+const IDLE = { active: false, bitrateMax: 0 } as const;
 
 /** The same picture in memory of its own. */
 function copyOf(frame: VideoFrame): VideoFrame {

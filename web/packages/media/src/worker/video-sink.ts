@@ -4,23 +4,30 @@ import {
   BaseLayer,
   Deduplicator,
   type Extension,
-  type FrameHeader,
   type FrameType,
   type StreamHeader,
   type WholeFrame,
 } from "@darktower/protocol";
 import type { CarrierName, IncomingVideoStats, StreamId } from "@darktower/session";
 import { epochMicros } from "../rules/clock";
-import { GroupOrder } from "../rules/group-order";
+import { EncodingGate } from "../rules/encoding-gate";
 import type { StreamCounts } from "../rules/health";
 import { Pacer } from "../rules/pacer";
 import { RateMeter } from "../rules/rate";
 import { SequenceOrder } from "../rules/sequence-order";
+import { VideoOrder } from "../rules/video-order";
 import type { GroupSink } from "./carrier/types";
 import { takeVideoDecoder, type VideoOutput } from "./video-decoders";
 
-/** Frames in the decoder at most; then it is too slow, and begins anew. */
-const DECODING_MAX = 20;
+/**
+ * More frames in the decoder than this for so long: it is too slow, and begins
+ * anew. A kept group comes as a whole, two seconds of pictures.
+ */
+const DECODING_LONG = 20;
+const DECODING_LONG_MS = 1000;
+const DECODING_MAX = 120;
+/** A picture that is older than the one shown by more than this is of another clock. */
+const CLOCK_JUMP_MICROS = 5_000_000;
 const KEYFRAME_INTERVAL_MS = 500;
 /** Pictures waiting for their time at most; the oldest are not drawn. */
 const PICTURES_MAX = 4;
@@ -48,6 +55,8 @@ export interface VideoSinkEvents {
   /** First picture, or another size. */
   changed(): void;
   reached(step: VideoStep): void;
+  /** So many frames are in the decoder. */
+  queued(frames: number): void;
 }
 
 export class VideoSink implements VideoOutput {
@@ -57,15 +66,24 @@ export class VideoSink implements VideoOutput {
   width = 0;
   height = 0;
   readonly #events: VideoSinkEvents;
-  readonly #groups = new GroupOrder<Frame>();
-  readonly #sequence = new SequenceOrder<Frame>(REORDER_MS);
-  readonly #base = new BaseLayer();
-  readonly #seen = new Deduplicator();
+  readonly #groups = new VideoOrder<Frame>();
+  /** Of datagrams, by encoding. */
+  readonly #sequences = new Map<number, SequenceOrder<Frame>>();
+  readonly #gate = new EncodingGate();
+  /** Of the encoding that is followed. */
+  #encoding: number | undefined;
+  #base = new BaseLayer();
+  #seen = new Deduplicator();
+  #switches = 0;
+  /** Of the picture that was drawn last, in microseconds. */
+  #shownAt = 0;
   readonly #pacer = new Pacer();
   readonly #received = new RateMeter();
   #carrier: CarrierName | "none" = "none";
   #decoder: VideoDecoder | undefined;
   #decodes: string | undefined;
+  /** Since when there are many frames in the decoder. */
+  #longSince: number | undefined;
   /** Contexts are kept: Firefox gives one out only once. */
   readonly #canvases = new Map<number, OffscreenCanvasRenderingContext2D>();
   #latest: VideoFrame | undefined;
@@ -92,14 +110,20 @@ export class VideoSink implements VideoOutput {
 
   /** A stream of the stream carrier began. */
   group(header: StreamHeader): GroupSink | undefined {
-    if (!this.#groups.open(header.group)) return undefined;
+    const { codec } = header;
+    const group = this.#groups.open(header.encoding, header.group);
+    if (group === undefined) return undefined;
     this.#carrier = "stream";
     return {
-      frame: (frame, payload) => {
-        this.#fromStream(header, frame, payload);
+      frame: (header, payload) => {
+        const now = performance.now();
+        this.#received.add(payload.length, now);
+        this.#decodeAll(group.push({ ...pick(header), codec, payload }, now));
+        this.#scheduleOrder();
       },
       end: () => {
-        this.#decodeAll(this.#groups.end(header.group, performance.now()));
+        this.#decodeAll(group.end(performance.now()));
+        this.#scheduleOrder();
       },
     };
   }
@@ -111,19 +135,24 @@ export class VideoSink implements VideoOutput {
     const first = header.sequence - BigInt(header.extension.fragment);
     this.#received.add(payload.length, performance.now());
     const frame: Frame = { ...pick(header), codec, payload };
-    const last = header.sequence;
-    for (const { item, missing } of this.#sequence.push(first, last, frame, performance.now())) {
+    const now = performance.now();
+    const order = this.#sequenceOf(header.extension.encoding);
+    for (const { item, missing } of order.push(first, header.sequence, frame, now)) {
+      const { encoding } = item.extension;
+      const verdict = this.#gate.accept(encoding, item.frameType === "key", item.timestamp, now);
+      if (verdict === "lost") this.#askForKey(encoding);
+      if (verdict === "lost" || verdict === "stray") continue;
       this.#lost += missing > 0 ? 1 : 0;
       this.#decode(item);
     }
   }
 
   /** A frame could not be opened: what follows can't be decoded either. */
-  unopened(counts: boolean): void {
+  unopened(counts: boolean, encoding: number): void {
     if (!counts) return;
     this.decryptFailures += 1;
-    this.#base.reset();
-    this.#askForKey(0);
+    if (encoding === this.#encoding) this.#base.reset();
+    this.#askForKey(encoding);
   }
 
   /** The sender muted it: the next picture is a new beginning. */
@@ -143,12 +172,10 @@ export class VideoSink implements VideoOutput {
     this.#canvases.clear();
   }
 
-  #fromStream(stream: StreamHeader, header: FrameHeader, payload: Uint8Array): void {
-    const now = performance.now();
-    this.#received.add(payload.length, now);
-    const frame: Frame = { ...pick(header), codec: stream.codec, payload };
-    this.#decodeAll(this.#groups.push(stream.group, frame, now));
-    this.#scheduleOrder();
+  #sequenceOf(encoding: number): SequenceOrder<Frame> {
+    const order = this.#sequences.get(encoding) ?? new SequenceOrder<Frame>(REORDER_MS);
+    this.#sequences.set(encoding, order);
+    return order;
   }
 
   /** A newer group that waits takes over even if nothing else arrives. */
@@ -159,6 +186,7 @@ export class VideoSink implements VideoOutput {
     this.#orderTimer = setTimeout(
       () => {
         this.#decodeAll(this.#groups.poll(performance.now()));
+        this.#scheduleOrder();
       },
       Math.max(0, due - performance.now()),
     );
@@ -172,6 +200,7 @@ export class VideoSink implements VideoOutput {
 
   #decode(frame: Frame): void {
     if (!this.live) this.#events.reached("frame");
+    this.#follow(frame.extension.encoding);
     if (!this.#seen.isNew(frame.timestamp)) return;
     const verdict = this.#base.accept(frame.frameType, frame.extension);
     if (verdict === "late") return;
@@ -181,12 +210,13 @@ export class VideoSink implements VideoOutput {
       return;
     }
     const decoder = this.#decoderFor(frame.codec);
-    if (decoder === undefined || decoder.decodeQueueSize > DECODING_MAX) {
+    if (decoder === undefined || this.#isBehind(decoder)) {
       if (decoder !== undefined) this.#behind += 1;
       this.#base.reset();
       this.#askForKey(frame.extension.encoding);
       return;
     }
+    this.#events.queued(decoder.decodeQueueSize);
     try {
       decoder.decode(
         new EncodedVideoChunk({
@@ -198,6 +228,25 @@ export class VideoSink implements VideoOutput {
     } catch {
       this.decodeFailed();
     }
+  }
+
+  #isBehind({ decodeQueueSize }: VideoDecoder): boolean {
+    if (decodeQueueSize <= DECODING_LONG) {
+      this.#longSince = undefined;
+      return false;
+    }
+    const now = performance.now();
+    this.#longSince ??= now;
+    return decodeQueueSize > DECODING_MAX || now - this.#longSince > DECODING_LONG_MS;
+  }
+
+  /** Counters and timestamps are an encoding's own, and a kept group comes again. */
+  #follow(encoding: number): void {
+    if (encoding === this.#encoding) return;
+    if (this.#encoding !== undefined) this.#switches += 1;
+    this.#encoding = encoding;
+    this.#base = new BaseLayer();
+    this.#seen = new Deduplicator();
   }
 
   #decoderFor(codec: string): VideoDecoder | undefined {
@@ -214,7 +263,7 @@ export class VideoSink implements VideoOutput {
     this.#decodeErrors += 1;
     this.#decoder = undefined;
     this.#base.reset();
-    this.#askForKey(0);
+    this.#askForKey(this.#encoding ?? 0);
   }
 
   #askForKey(encoding: number): void {
@@ -241,6 +290,12 @@ export class VideoSink implements VideoOutput {
   picture(frame: VideoFrame): void {
     this.#decoded += 1;
     if (!this.live) this.#events.reached("decoded");
+    // Of a group of another encoding that began long ago: it catches up.
+    const behind = this.#shownAt - frame.timestamp;
+    if (behind >= 0 && behind < CLOCK_JUMP_MICROS) {
+      frame.close();
+      return;
+    }
     const capturedMs = frame.timestamp / 1000 - performance.timeOrigin;
     const now = performance.now();
     const due = this.#pacer.due(capturedMs, now);
@@ -275,6 +330,7 @@ export class VideoSink implements VideoOutput {
     if (newest !== undefined) {
       this.#latest?.close();
       this.#latest = newest;
+      this.#shownAt = newest.timestamp;
       this.#draw(newest);
       this.#latencySum += (epochMicros() - newest.timestamp) / 1000;
       this.#drawn += 1;
@@ -328,6 +384,9 @@ export class VideoSink implements VideoOutput {
       drawn: this.#drawn,
       width: this.width,
       height: this.height,
+      encoding: this.#encoding ?? null,
+      codec: this.#decodes ?? "",
+      switches: this.#switches,
       lost: this.#lost,
       decodeErrors: this.#decodeErrors,
       keyframeRequests: this.#keyframeRequests,
