@@ -4,6 +4,7 @@
 import { blockedNetworks } from "./bench_blocked.ts";
 import { browserJoins } from "./bench_browser.ts";
 import { cryptoCosts } from "./bench_crypto.ts";
+import { forwardFigures } from "./bench_forward.ts";
 import { botJoins, encryptedJoins, idle, load } from "./bench_programs.ts";
 import { transportFigures } from "./bench_transport.ts";
 
@@ -16,6 +17,7 @@ const PARTS: Record<string, () => Promise<void>> = {
   crypto: cryptoCosts,
   blocked: blockedNetworks,
   transport: transportFigures,
+  forward: forwardFigures,
 };
 
 const chosen = process.argv.slice(2);

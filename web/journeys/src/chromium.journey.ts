@@ -117,6 +117,7 @@ journey("whom the host removes is told so", async (scene) => {
   const { ana, bo } = await meet(scene);
   const tile = await ana.tileOf("Bo");
   await ana.click("people-toggle");
+  await ana.click(`actions-${tile.participantId}`);
   await ana.click(`remove-${tile.participantId}`);
   await confirm(ana);
   await endedWith(bo, "removed");

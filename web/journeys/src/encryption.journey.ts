@@ -102,6 +102,7 @@ journey(
     const { participantId } = await ana.tileOf("Cy");
     const before = await sameCode([ana, bo, cy]);
     await ana.click("people-toggle");
+    await ana.click(`actions-${participantId}`);
     await ana.click(`remove-${participantId}`);
     await ana.shown("confirm");
     await ana.click("confirm");

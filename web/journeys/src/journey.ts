@@ -40,11 +40,20 @@ after(async () => {
 
 export class Scene {
   readonly server: Server;
+  /** Where pictures of it are kept. */
+  readonly folder: string;
   readonly #people: Participant[] = [];
   readonly #relays: Relay[] = [];
 
-  constructor(server: Server) {
+  constructor(server: Server, folder: string) {
     this.server = server;
+    this.folder = folder;
+  }
+
+  /** Keeps a picture of what a person sees, to be looked at whether it passes or not. */
+  async keep(person: Participant, what: string): Promise<void> {
+    await mkdir(this.folder, { recursive: true });
+    await person.driver.screenshot(join(this.folder, `${what}-${person.name}.png`));
   }
 
   async chromium(name: string, options: PageOptions = {}): Promise<Participant> {
@@ -80,7 +89,8 @@ export class Scene {
   }
 
   /** Everything there is to see, in files. */
-  async report(folder: string): Promise<void> {
+  async report(): Promise<void> {
+    const { folder } = this;
     await mkdir(folder, { recursive: true });
     await writeFile(
       join(folder, "server.log"),
@@ -123,13 +133,12 @@ export function journey(
 ): void {
   const skip = (firewall && noFirewall) || false;
   void test(title, { timeout: JOURNEY_MS, skip }, async () => {
-    const scene = new Scene(await Server.start(serverArgs));
+    const scene = new Scene(await Server.start(serverArgs), reportFolder(title));
     try {
       await run(scene);
     } catch (error) {
-      const folder = reportFolder(title);
-      await scene.report(folder);
-      console.error(`what was seen is in ${folder}`);
+      await scene.report();
+      console.error(`what was seen is in ${scene.folder}`);
       throw error;
     } finally {
       if (firewall) await allowAll();

@@ -1,12 +1,12 @@
 // A browser for looking at the app: pages of any size and colour scheme, pictures
 // for a person to look at, axe on each, and bots for company. Not part of the app.
-// Arguments of every script here: URL FOLDER BINARY [DIST]
+// Arguments of every script here: URL FOLDER BINARY [DIST [PART]]
 import { AxeBuilder } from "@axe-core/playwright";
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { chromium } from "playwright-core";
 
-export const [url, folder, binary, dist] = process.argv.slice(2);
+export const [url, folder, binary, dist, part] = process.argv.slice(2);
 const types = { html: "text/html", js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
 const flags = [
   "--headless=new",

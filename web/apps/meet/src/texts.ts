@@ -72,7 +72,7 @@ export const english = {
     mute: "Mute",
     unmute: "Unmute",
     saveData: "Save data",
-    saveDataHint: "Sends a smaller picture. Good on a slow or costly connection.",
+    saveDataHint: "Smaller pictures, of you and of others. Good on a slow or costly connection.",
     tryAgain: "Try again",
     howTo: "How to allow it",
     problems: {
@@ -156,7 +156,27 @@ export const english = {
     talking: "You are heard while you hold Space",
     soundBlocked: "Your browser holds back the sound.",
     hear: "Turn sound on",
-    more: (n: number) => `${String(n)} more`,
+    views: { grid: "Grid view", speaker: "Speaker view" },
+    viewLater: {
+      grid: "Grid view, as soon as nothing is shared or in the spotlight",
+      speaker: "Speaker view, as soon as nothing is shared or in the spotlight",
+    },
+    toGrid: "Switch to grid view",
+    toSpeaker: "Switch to speaker view",
+    pages: "Pages of people",
+    nextPage: "Next page",
+    previousPage: "Previous page",
+    page: (n: number, of: number) => `Page ${String(n)} of ${String(of)}`,
+    pageShort: (n: number, of: number) => `${String(n)} / ${String(of)}`,
+    actionsFor: (name: string) => `Actions for ${name}`,
+    noCodec: {
+      video:
+        "You hear everyone, but this browser can’t show the format of their pictures. To see them, open the link in a current Chrome, Edge or Firefox.",
+      audio:
+        "This browser can’t play the format of the sound here. To hear the others, open the link in a current Chrome, Edge or Firefox.",
+      both: "This browser can’t show the pictures here nor play the sound. Open the link in a current Chrome, Edge or Firefox.",
+      dismiss: "Got it",
+    },
     hideSelf: "Hide my tile",
     showSelf: "Show my tile",
     mute: "Mute microphone",
@@ -187,6 +207,31 @@ export const english = {
     leaveExplained: "The others stay. You can come back with the same link.",
     endQuestion: "End the meeting for everyone?",
     endExplained: "Everyone is sent out at once, and the link stops working.",
+  },
+
+  spotlight: {
+    put: (name: string) => `Spotlight ${name} for everyone`,
+    putSelf: "Spotlight yourself for everyone",
+    add: (name: string) => `Add ${name} to the spotlight`,
+    addSelf: "Add yourself to the spotlight",
+    take: (name: string) => `Take ${name} out of the spotlight`,
+    takeSelf: "Take yourself out of the spotlight",
+    end: "End the spotlight",
+    mark: "In the spotlight",
+    /** `host`: null where there are several, and one of them did it. */
+    markBy: (host: string | null) => `In the spotlight, by ${host ?? "the host"}`,
+    markOwn: "In the spotlight, by you",
+    byHost: (host: string | null, names: string) =>
+      `${host ?? "The host"} put ${names} in the spotlight for everyone`,
+    byYou: (names: string) => `You put ${names} in the spotlight for everyone`,
+    on: "Your spotlight is on for everyone",
+    onYourself: "Your spotlight is on you: everyone sees you large",
+    onYou: (host: string | null) =>
+      `${host ?? "The host"} put you in the spotlight: everyone sees you large`,
+    yourself: "yourself",
+    ended: "The spotlight is off",
+    list: (names: readonly string[]) =>
+      new Intl.ListFormat("en", { type: "conjunction" }).format(names),
   },
 
   encryption: {
@@ -260,12 +305,17 @@ export const english = {
     microphone: "Microphone on or off",
     camera: "Camera on or off",
     share: "Start or stop sharing your screen",
+    view: "Grid or speaker view",
+    next: "Next page of people",
+    previous: "Previous page of people",
     people: "Show or hide people",
     encryption: "Show or hide encryption",
     leave: "Leave",
     shortcuts: "This list",
     space: "Hold to talk while muted",
     spaceKey: "Space",
+    /** Keys whose names on a keyboard differ from what a browser calls them. */
+    keyNames: { PageDown: "Page down", PageUp: "Page up" } as Readonly<Record<string, string>>,
     enabled: "Single keys act in a meeting",
   },
 
@@ -304,6 +354,23 @@ export const english = {
     },
     muted: "muted",
     paused: "paused, nobody watches",
+    /** Sizes of the same picture, counted from the smallest. */
+    layer: (n: number) => `layer ${String(n)}`,
+    outOf: (rate: string, most: string) => `${rate} of ${most}`,
+    switches: (n: number) => (n === 1 ? "1 switch" : `${String(n)} switches`),
+    repeating: "each sound twice, for some get lost",
+    codecs: {
+      opus: "Opus",
+      vp08: "VP8",
+      vp09: "VP9",
+      av01: "AV1",
+      avc1: "H.264",
+    } as Readonly<Record<string, string>>,
+    uplinkLoss: "Lost on the way up",
+    percent: (n: number) => `${n.toFixed(1)} %`,
+    decoding: "Decoding",
+    keepsUp: "keeps up",
+    overloaded: "too slow here: smaller pictures were asked for",
     of: (name: string, what: string) => `${name}, ${what.toLowerCase()}`,
     fps: (n: number) => `${n.toFixed(0)} fps`,
     kbps: (n: number) => `${n.toFixed(0)} kbit/s`,

@@ -38,6 +38,11 @@ export class Announcer {
     }, NOTE_MS);
   }
 
+  /** For who listens only: the eye sees it happen. */
+  tell(text: string): void {
+    this.spoken = text;
+  }
+
   stop(): void {
     clearTimeout(this.#gather);
     clearTimeout(this.#fade);
@@ -52,7 +57,7 @@ export class Announcer {
 }
 
 /** Keeps a name of the other direction of writing together (Unicode FSI and PDI). */
-const isolate = (name: string): string => `\u2068${name}\u2069`;
+export const isolate = (name: string): string => `\u2068${name}\u2069`;
 
 function sentence(kind: Kind, names: readonly string[]): string {
   const t = texts.meeting;

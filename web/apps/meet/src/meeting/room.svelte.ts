@@ -5,37 +5,21 @@ import type { Alarm, EncryptionState, KeyHolder } from "@darktower/media";
 import type {
   MeetingLayout,
   MeetingState,
+  MissingCodecs,
   ParticipantView,
   SelfView,
-  StreamView,
 } from "@darktower/session";
 import { createContext } from "svelte";
 import type { MeetingHandle } from "../app/backend";
 import { deviceStore } from "../app/storage";
 import { KnownDevices } from "../encryption/known";
 import { byParticipant, lockOf, type LockState } from "../encryption/lock";
+import { Floor } from "../stage/floor";
+import { largeOf, type View } from "../stage/large";
+import { loadView, saveView } from "../stage/view";
 import { texts } from "../texts";
-import { Announcer } from "./announcer.svelte";
-
-/** Speakers remembered for who gets a place when there are too few. */
-const SPEAKERS_REMEMBERED_MAX = 64;
-
-export type TileKind = "camera" | "screen";
-
-/** Something with a place in the window. */
-export interface Tile {
-  readonly key: string;
-  readonly kind: TileKind;
-  readonly self: boolean;
-  readonly participant: ParticipantView;
-  /** What is to be drawn: absent while nothing is published. */
-  readonly stream: StreamView | undefined;
-}
-
-export const tileKey = (participantId: string, kind: TileKind): string =>
-  `${participantId}:${kind}`;
-/** One's own tile has a key before the server gave an id. */
-export const SELF_KEY = "self:camera";
+import { Announcer, isolate } from "./announcer.svelte";
+import { SELF_KEY, tileKey, tilesOf, sharesScreen, type Tile } from "../stage/tiles";
 
 export class Room {
   readonly meeting: MeetingHandle;
@@ -46,11 +30,19 @@ export class Room {
   /** Everybody else, as the server names them. */
   #roster = $state.raw<readonly ParticipantView[]>([]);
   speaking = $state.raw<ReadonlySet<string>>(new Set());
-  /** Participant ids, who spoke last first. */
+  /** Participant ids: who spoke for a while, the latest first, and whose turn it is. */
   spoke = $state.raw<readonly string[]>([]);
+  #holder = $state<string | null>(null);
   /** The tile that the person put on the stage. */
   pinned = $state<string | null>(null);
-  selfHidden = $state(false);
+  #choice = $state.raw(loadView(deviceStore));
+  /** Participant ids of whom the host put before everybody. */
+  spotlight = $state.raw<readonly string[]>([]);
+  /** What nobody here sends in a format that this browser knows. */
+  missing = $state.raw<MissingCodecs>({ video: false, audio: false });
+  /** The page of people that is wanted, and how many there are. */
+  page = $state(0);
+  pages = $state(1);
   sharing = $state(false);
   /** The browser holds the sound back until a key or click. */
   soundBlocked = $state(false);
@@ -77,11 +69,35 @@ export class Room {
 
   /** Everybody else's tiles by key, screens first. */
   readonly tiles: ReadonlyMap<string, Tile> = $derived(tilesOf(this.others));
-  /** The tile on the stage: what is pinned, else the screen shared last. */
-  readonly stage: string | null = $derived.by(() => {
-    if (this.pinned === SELF_KEY && !this.selfHidden) return SELF_KEY;
-    if (this.pinned !== null && this.tiles.has(this.pinned)) return this.pinned;
-    return this.#screens.findLast((key) => this.tiles.has(key)) ?? null;
+  /** The tiles on the stage. */
+  readonly large: readonly string[] = $derived.by(() => {
+    const here = (key: string): boolean => this.tiles.has(key);
+    const pinned = this.pinned;
+    const own = pinned === SELF_KEY && !this.selfHidden;
+    const floor = this.#holder === null ? null : tileKey(this.#holder, "camera");
+    return largeOf({
+      view: this.view,
+      pinned: pinned !== null && (own || here(pinned)) ? pinned : null,
+      // Of who shows something, that is what it is about.
+      spotlight: this.spotlight
+        .map((id) => [tileKey(id, "screen"), tileKey(id, "camera")].find(here))
+        .filter((key) => key !== undefined),
+      screens: this.#screens.filter(here),
+      floor: floor !== null && here(floor) ? floor : null,
+      others: this.seated,
+    });
+  });
+  /** Keys of everybody else's tiles: screens first, then who has a picture. */
+  readonly seated: readonly string[] = $derived.by(() => {
+    const all = [...this.tiles.values()];
+    const pictured = ({ kind, stream }: Tile): boolean =>
+      kind === "screen" || stream?.muted === false;
+    return [...all.filter(pictured), ...all.filter((tile) => !pictured(tile))].map((t) => t.key);
+  });
+  /** Who put the spotlight on; null where several could have. */
+  readonly spotlightHost: string | null = $derived.by(() => {
+    const hosts = [this.self, ...this.others].filter((person) => person.role === "host");
+    return hosts.length === 1 && hosts[0] !== undefined ? isolate(hosts[0].name) : null;
   });
 
   readonly #stops: (() => void)[] = [];
@@ -93,11 +109,15 @@ export class Room {
   #cameraMuted = true;
   #microphoneMuted = true;
   #layout = "";
+  readonly #floor = new Floor();
+  #settling: ReturnType<typeof setTimeout> | undefined;
 
   constructor(meeting: MeetingHandle, onEnd: (state: MeetingState) => void) {
     this.meeting = meeting;
     this.self = meeting.self;
     this.encryption = meeting.encryption;
+    this.spotlight = meeting.spotlight;
+    this.missing = meeting.missingCodecs;
     this.#take();
     this.#stops.push(
       meeting.on("state", (state) => {
@@ -111,10 +131,14 @@ export class Room {
         if (this.#isNews(who)) this.announcer.person("joined", who.name);
       }),
       meeting.on("left", ({ participant, reason }) => {
+        this.#floor.forget(participant.participantId, performance.now());
+        this.#follow();
         if (reason === "meeting-ended") return;
         this.announcer.person(reason, participant.name);
       }),
       meeting.on("encryption", (state) => this.#protect(state)),
+      meeting.on("spotlight", (ids) => this.#light(ids)),
+      meeting.on("missingCodecs", (missing) => (this.missing = missing)),
       meeting.on("soundBlocked", (blocked) => (this.soundBlocked = blocked)),
       meeting.on("trackEnded", (kind) => {
         if (kind === "screen") this.sharing = false;
@@ -175,8 +199,56 @@ export class Room {
     this.meeting.setLayout(layout);
   }
 
+  get view(): View {
+    return this.#choice.view;
+  }
+
+  get selfHidden(): boolean {
+    return this.#choice.selfHidden;
+  }
+
+  /** Shown to the person themselves; the others see them as before. */
+  set selfHidden(selfHidden: boolean) {
+    this.#choice = { ...this.#choice, selfHidden };
+    saveView(deviceStore, this.#choice);
+    if (selfHidden && this.pinned === SELF_KEY) this.pinned = null;
+  }
+
+  /** Grid or speaker, whichever it is not. What was pinned gives way to it. */
+  switchView(): void {
+    const view = this.view === "grid" ? "speaker" : "grid";
+    this.#choice = { ...this.#choice, view };
+    saveView(deviceStore, this.#choice);
+    this.pinned = null;
+    this.page = 0;
+    // What is shared or in the spotlight is large in either view.
+    const later =
+      this.#screens.length > 0 || this.spotlight.some((id) => id !== this.self.participantId);
+    const t = texts.meeting;
+    this.announcer.say(later ? t.viewLater[view] : t.views[view]);
+  }
+
+  /** Shows the next page of people, or the one before; tells which. */
+  turnPage(step: 1 | -1): void {
+    const page = Math.min(this.page, this.pages - 1) + step;
+    if (page < 0 || page >= this.pages) return;
+    this.page = page;
+    this.announcer.tell(texts.meeting.page(page + 1, this.pages));
+  }
+
+  /** The name of anybody here, oneself included. */
+  nameOf(id: string): string {
+    if (id === this.self.participantId) return this.self.name;
+    return this.others.find((person) => person.participantId === id)?.name ?? "";
+  }
+
   togglePin(key: string): void {
-    this.pinned = this.stage === key && this.pinned === key ? null : key;
+    this.pinned = this.pinned === key ? null : key;
+  }
+
+  /** Hosts: shows these people large to everybody, and nobody else so. */
+  setSpotlight(participantIds: readonly string[]): void {
+    this.meeting.setSpotlight(participantIds);
   }
 
   /** Starts or stops sharing the screen. The browser asks which. */
@@ -220,6 +292,7 @@ export class Room {
   close(): void {
     for (const stop of this.#stops) stop();
     this.#stops.length = 0;
+    clearTimeout(this.#settling);
     this.announcer.stop();
   }
 
@@ -255,7 +328,44 @@ export class Room {
 
   #hear(ids: readonly string[]): void {
     this.speaking = new Set(ids);
-    this.spoke = [...new Set([...ids, ...this.spoke])].slice(0, SPEAKERS_REMEMBERED_MAX);
+    const others = ids.filter((id) => id !== this.self.participantId);
+    this.#floor.hear(others, performance.now());
+    this.#follow();
+  }
+
+  /** Takes over what the floor's machine says, and wakes it when it is due. */
+  #follow(): void {
+    this.spoke = this.#floor.spoke;
+    this.#holder = this.#floor.holder;
+    clearTimeout(this.#settling);
+    const now = performance.now();
+    const due = this.#floor.due(now);
+    if (due === null) return;
+    this.#settling = setTimeout(() => {
+      this.#floor.settle(performance.now());
+      this.#follow();
+    }, due - now);
+  }
+
+  /** Tells whom the host put into the spotlight. */
+  #light(ids: readonly string[]): void {
+    const before = this.spotlight;
+    this.spotlight = ids;
+    const news = ids.filter((id) => !before.includes(id));
+    const t = texts.spotlight;
+    if (ids.length === 0 && before.length > 0) this.announcer.say(t.ended);
+    if (news.length === 0) return;
+    if (this.isHost) this.announcer.say(t.byYou(this.#namesOf(news)));
+    else if (news.includes(this.self.participantId)) {
+      this.announcer.tell(t.onYou(this.spotlightHost));
+    } else this.announcer.say(t.byHost(this.spotlightHost, this.#namesOf(news)));
+  }
+
+  /** The names of several people as they stand in a sentence. */
+  #namesOf(ids: readonly string[]): string {
+    const t = texts.spotlight;
+    const own = this.self.participantId;
+    return t.list(ids.map((id) => (id === own ? t.yourself : isolate(this.nameOf(id)))));
   }
 
   /** Who was there before oneself did not just come. */
@@ -266,23 +376,6 @@ export class Room {
       who.joinedAt.getTime() >= this.self.joinedAt.getTime()
     );
   }
-}
-
-const sharesScreen = ({ screen }: ParticipantView): boolean =>
-  screen !== undefined && !screen.muted;
-
-function tilesOf(others: readonly ParticipantView[]): ReadonlyMap<string, Tile> {
-  const tiles = new Map<string, Tile>();
-  for (const participant of others.filter(sharesScreen)) {
-    const { screen } = participant;
-    const key = tileKey(participant.participantId, "screen");
-    tiles.set(key, { key, kind: "screen", self: false, participant, stream: screen });
-  }
-  for (const participant of others) {
-    const key = tileKey(participant.participantId, "camera");
-    tiles.set(key, { key, kind: "camera", self: false, participant, stream: participant.camera });
-  }
-  return tiles;
 }
 
 export const [useRoom, provideRoom] = createContext<Room>();

@@ -12,7 +12,14 @@ describe("a key", () => {
     expect(press("p")).toBe("people");
     expect(press("e")).toBe("encryption");
     expect(press("l")).toBe("leave");
+    expect(press("g")).toBe("view");
     expect(press("?")).toBe("shortcuts");
+  });
+
+  it("with a name turns the pages, and no letter does by accident", () => {
+    expect(press("PageDown")).toBe("next");
+    expect(press("PageUp")).toBe("previous");
+    expect(press("pagedown")).toBeNull();
   });
 
   it("belongs to the browser with a modifier, and acts once while held", () => {

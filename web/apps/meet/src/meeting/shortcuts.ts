@@ -1,14 +1,26 @@
 // Which key does what in a meeting. Pure: it looks at an event's facts and names
-// an action; who listens and acts is MeetingView.
+// an action; who listens and acts is MeetingRoom.
 
 export type Action =
-  "microphone" | "camera" | "share" | "people" | "encryption" | "leave" | "shortcuts";
+  | "microphone"
+  | "camera"
+  | "share"
+  | "view"
+  | "next"
+  | "previous"
+  | "people"
+  | "encryption"
+  | "leave"
+  | "shortcuts";
 
-/** The keys as they are written on a keyboard; shown in tooltips and in the help. */
+/** The keys as browsers call them; shown in tooltips and in the help. */
 export const KEYS: Readonly<Record<Action, string>> = {
   microphone: "M",
   camera: "V",
   share: "S",
+  view: "G",
+  next: "PageDown",
+  previous: "PageUp",
   people: "P",
   encryption: "E",
   leave: "L",
@@ -26,7 +38,8 @@ export interface KeyFacts {
 /** The action of a key press, or `null`. Combined keys belong to the browser. */
 export function actionOf(event: KeyFacts): Action | null {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return null;
-  const key = event.key.toLocaleUpperCase();
+  // Letters act in either case; other keys have names.
+  const key = event.key.length === 1 ? event.key.toLocaleUpperCase() : event.key;
   for (const [action, name] of Object.entries(KEYS) as [Action, string][]) {
     if (name === key) return action;
   }
@@ -50,3 +63,7 @@ export function takesSpace(element: Element | null): boolean {
   if (element === null) return false;
   return element.closest("button, a[href], input, summary, [role='button']") !== null;
 }
+
+/** Whether the page keys there scroll a panel. */
+export const takesPages = (element: Element | null): boolean =>
+  element !== null && element.closest("aside") !== null;

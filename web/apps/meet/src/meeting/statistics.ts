@@ -1,6 +1,7 @@
 // What is measured, put into words: the same lines on the screen and on the
 // clipboard. Pure.
 import type {
+  EncodingStats,
   IncomingAudioStats,
   IncomingVideoStats,
   MeetingStats,
@@ -38,10 +39,14 @@ export function sections(stats: MeetingStats, nameOf: (id: string) => string): r
         [t.mediaTransport, carrier(stats.mediaTransport)],
         [t.controllerRtt, ms(stats.controllerRttMs)],
         [t.mediaRtt, ms(stats.mediaRttMs)],
+        ...(stats.uplinkLostPpm === null
+          ? []
+          : [[t.uplinkLoss, t.percent(stats.uplinkLostPpm / 10_000)] as const]),
         [t.sound, stats.audioOutput],
+        [t.decoding, stats.overloaded ? t.overloaded : t.keepsUp],
       ],
     },
-    { title: t.sent, rows: stats.outgoing.map((out) => [t.kinds[out.kind], sent(out)]) },
+    { title: t.sent, rows: stats.outgoing.flatMap(sentRows) },
     {
       title: t.received,
       rows: [
@@ -92,12 +97,27 @@ function carrier(transport: TransportStats | null): string {
   return transport.reason === null ? name : `${name}, ${t.because[transport.reason]}`;
 }
 
+/** All of a stream together, and below it each of its encodings where it has several. */
+function sentRows(out: OutgoingStats): readonly Row[] {
+  const name = t.kinds[out.kind];
+  const rows: Row[] = [[name, sent(out)]];
+  if (out.muted || !out.active || out.encodings.length < 2) return rows;
+  for (const one of out.encodings.toReversed()) {
+    rows.push([t.of(name, t.layer(one.encoding + 1)), sentEncoding(one)]);
+  }
+  return rows;
+}
+
 function sent(out: OutgoingStats): string {
   if (out.muted) return t.muted;
   if (!out.active) return t.paused;
-  if (out.kind === "microphone") return words(out.carrier, rate(out.kbps));
+  if (out.kind === "microphone") {
+    return words(out.carrier, rate(out.kbps), out.repeating ? t.repeating : "");
+  }
+  const [only] = out.encodings;
   return words(
     out.carrier,
+    out.encodings.length === 1 && only !== undefined ? codec(only.codec) : "",
     size(out.width, out.height),
     t.fps(out.fps),
     rate(out.kbps),
@@ -105,13 +125,29 @@ function sent(out: OutgoingStats): string {
   );
 }
 
+const sentEncoding = (one: EncodingStats): string =>
+  one.active
+    ? words(
+        codec(one.codec),
+        size(one.width, one.height),
+        t.fps(one.fps),
+        one.bitrate > 0 ? t.outOf(rate(one.kbps), rate(one.bitrate / 1000)) : rate(one.kbps),
+      )
+    : t.paused;
+
+/** By the name that people know; the FourCC where there is none. */
+const codec = (fourCc: string): string => t.codecs[fourCc] ?? fourCc;
+
 const seen = (video: IncomingVideoStats): string =>
   words(
     video.carrier,
+    codec(video.codec),
+    video.encoding === null ? "" : t.layer(video.encoding + 1),
     size(video.width, video.height),
     t.fps(video.fps),
     rate(video.kbps),
     t.lost(video.lost),
+    some(video.switches, t.switches),
     some(video.decodeErrors, t.decodeErrors),
     some(video.decryptFailures, t.unopened),
   );

@@ -8,6 +8,9 @@ describe("a person's name", () => {
     expect(initials("李小龙")).toBe("李");
     expect(initials("(Zoë) o'Neil")).toBe("ZO");
     expect(initials("  ")).toBe("");
+    expect(initials("e\u0301mile \u1112\u1161\u11ab 👩‍🚀 x")).toBe("E\u0301X");
+    expect(initials("👩‍🚀")).toBe("👩‍🚀");
+    expect(initials("\u1112\u1161\u11ab")).toBe("\u1112\u1161\u11ab");
   });
 
   it("is sent trimmed and bounded", () => {
