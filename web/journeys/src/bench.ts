@@ -3,6 +3,7 @@
 // beside the figures.
 import { blockedNetworks } from "./bench_blocked.ts";
 import { browserJoins } from "./bench_browser.ts";
+import { crowdJoins, layerSwitches } from "./bench_crowd.ts";
 import { cryptoCosts } from "./bench_crypto.ts";
 import { forwardFigures } from "./bench_forward.ts";
 import { botJoins, encryptedJoins, idle, load } from "./bench_programs.ts";
@@ -14,6 +15,8 @@ const PARTS: Record<string, () => Promise<void>> = {
   e2ee: encryptedJoins,
   load,
   browser: browserJoins,
+  crowd: crowdJoins,
+  layers: layerSwitches,
   crypto: cryptoCosts,
   blocked: blockedNetworks,
   transport: transportFigures,

@@ -43,6 +43,7 @@ export class FirefoxDriver implements Driver {
       userDataDir: profile,
       extraPrefsFirefox: PREFERENCES,
       args: ["--width=1280", "--height=720"],
+      defaultViewport: { width: 1280, height: 720 },
     });
     const page = await browser.newPage();
     page.setDefaultTimeout(EVALUATE_MS);
