@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "darktower/v1/e2ee.proto",
         "darktower/v1/media.proto",
         "darktower/internal/v1/internal.proto",
+        "darktower/internal/v1/cascade.proto",
     ];
     println!("cargo:rerun-if-changed=../../proto/darktower");
     let descriptors = protox::compile(files, [root])?;

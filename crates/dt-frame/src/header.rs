@@ -60,6 +60,9 @@ pub enum HeaderError {
         /// What stands behind it.
         got: usize,
     },
+    /// Bytes of a link's prefix that must be zero are not.
+    #[error("reserved bytes before a stream between handlers are set")]
+    LinkPrefix,
     /// A frame's stream or encoding is not that of the stream that carries it.
     #[error("a frame belongs to another stream than the one that carries it")]
     ForeignFrame,
@@ -301,7 +304,17 @@ impl DatagramHeader {
     /// # Panics
     /// When `datagram` is shorter than a header.
     pub fn rewrite_slot(datagram: &mut [u8], label: SlotLabel) {
-        datagram[LABEL_AT].copy_from_slice(&label.to_bits().to_be_bytes());
+        Self::rewrite_label(datagram, label.to_bits());
+    }
+
+    /// As [`rewrite_slot`](Self::rewrite_slot), with whatever stands in those bytes
+    /// on the way to the next one: a [`SlotLabel`], or a
+    /// [`RouteId`](crate::RouteId) on a link.
+    ///
+    /// # Panics
+    /// When `datagram` is shorter than a header.
+    pub fn rewrite_label(datagram: &mut [u8], bits: u32) {
+        datagram[LABEL_AT].copy_from_slice(&bits.to_be_bytes());
     }
 
     /// Bytes 10–13 as a handler wrote them; `None` when the slot is 0.

@@ -13,6 +13,7 @@ mod field;
 mod fragment;
 mod header;
 mod label;
+mod link;
 mod reassemble;
 mod stream;
 
@@ -22,6 +23,7 @@ pub use field::{AudioLevel, Extension, Flags, FourCc, FrameType, MediaKind};
 pub use fragment::{Datagram, FragmentError, Fragmenter, Fragments, OutgoingFrame};
 pub use header::{DatagramHeader, FrameHeader, HeaderError, StreamHeader};
 pub use label::SlotLabel;
+pub use link::{HOPS_MAX, LINK_PREFIX_BYTES, LinkItem, LinkParser, LinkPrefix, RouteId};
 pub use reassemble::{Frame, Limits, Reassembler, ReassemblyStats};
 pub use stream::{GroupItem, GroupParser};
 

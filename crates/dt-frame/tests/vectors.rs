@@ -274,6 +274,7 @@ fn what_the_vectors_call_invalid_is_refused_for_that_reason() {
             HeaderError::ReservedFlags(_) => "reserved_flags",
             HeaderError::PayloadTooLong(_) => "payload_too_long",
             HeaderError::PayloadLength { .. } => "payload_length",
+            HeaderError::LinkPrefix => "link_prefix",
             HeaderError::ForeignFrame => "foreign_frame",
         });
         assert_eq!(name, Some(case.error.as_str()), "{}", case.name);

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use dt_ids::{HandlerId, MeetingId};
 
-use crate::encryption::{EncryptionLimits, KeeperFactory, SframeSuite};
+use crate::{
+    encryption::{EncryptionLimits, KeeperFactory, SframeSuite},
+    routing::RouteIds,
+};
 
 /// Everything a [`Meeting`](crate::Meeting) must know from outside.
 #[derive(Debug, Clone)]
@@ -14,9 +17,12 @@ pub struct Config {
     /// Fencing generation of the controller's lease: the high half of every
     /// generation that handlers compare.
     pub lease: u64,
-    /// The media handlers picked for it, first choice first. Until streams are
-    /// passed between handlers everybody uses the first one.
+    /// The media handlers picked for it, first choice first. It uses as many as
+    /// its size needs.
     pub handlers: Vec<HandlerId>,
+    /// Numbers of streams on links between them; without any, nothing is passed
+    /// on between handlers.
+    pub route_ids: Option<Arc<dyn RouteIds>>,
     /// What its owner chose.
     pub settings: Settings,
     /// Makes keepers of MLS groups; without it the meeting can't be encrypted.
@@ -58,8 +64,24 @@ pub struct Limits {
     /// Shortest time between two key frame requests that are passed on for one
     /// encoding.
     pub keyframe_interval_ms: u64,
-    /// How long an encoding is still sent that no receiver wants any more.
-    pub encoding_kept_ms: u64,
+    /// How long all encodings are sent when somebody begins to watch a stream and
+    /// no media handler has said what of it is wanted.
+    pub demand_ms: u64,
+    /// People whose home one media handler is at most, while others have room;
+    /// also for how many people more a meeting takes another one.
+    pub handler_participants: usize,
+    /// How long a client may take to open a session at the handler it moves to;
+    /// after it the move is given up for as long.
+    pub move_open_ms: u64,
+    /// How long the old way of a move waits for the new one to bring something.
+    pub move_wait_ms: u64,
+    /// How long a sender goes on at its old handler while others change over.
+    pub move_handing_ms: u64,
+    /// People that move away from a handler that is going to stop at once.
+    pub moves_draining_max: usize,
+    /// People that move away from a handler that is overloaded at once: few, for it
+    /// may be well without them.
+    pub moves_overloaded_max: usize,
     /// Streams of one participant. One more is refused.
     pub streams_per_participant: usize,
     /// Videos sent to a participant that did not say how many it decodes.
@@ -92,8 +114,15 @@ impl Default for Limits {
             // A cough or a "yes" moves nobody's tile.
             promotion_ms: 1000,
             keyframe_interval_ms: 1000,
-            // A receiver whose bandwidth goes up and down costs no encoder each time.
-            encoding_kept_ms: 2000,
+            demand_ms: 2000,
+            handler_participants: 100,
+            // Sessions open in a fraction of that, also by the second carrier.
+            move_open_ms: 5000,
+            move_wait_ms: 2000,
+            // A key frame is there by then.
+            move_handing_ms: 1000,
+            moves_draining_max: 32,
+            moves_overloaded_max: 2,
             streams_per_participant: 8,
             video_streams_default: 25,
             video_streams_max: 256,

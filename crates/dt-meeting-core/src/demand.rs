@@ -1,8 +1,8 @@
 //! Which encodings of a stream somebody wants, as media handlers tell.
 //!
-//! Switching on is immediate; what nobody wants any more is sent for a while
-//! longer, because a receiver whose bandwidth goes up and down would otherwise
-//! cost the sender an encoder and a key frame each time.
+//! What is said counts at once. That a receiver whose bandwidth goes up and down
+//! costs the sender no encoder each time is the handlers' care: they say late
+//! that an encoding is not wanted any more.
 
 use std::collections::BTreeMap;
 
@@ -24,10 +24,9 @@ pub(crate) struct Demand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wish {
     Wanted(u32),
-    /// Nobody wants it, and it is still sent.
-    Held {
+    /// No handler has said whether it is wanted.
+    Assumed {
         until: Time,
-        max_bitrate: u32,
     },
     Off,
 }
@@ -43,13 +42,7 @@ impl Demand {
 
     /// What a handler says, the whole truth. True when what is to be sent
     /// changes.
-    pub(crate) fn report(
-        &mut self,
-        handler: HandlerId,
-        wanted: &[WantedEncoding],
-        now: Time,
-        hold_ms: u64,
-    ) -> bool {
+    pub(crate) fn report(&mut self, handler: HandlerId, wanted: &[WantedEncoding]) -> bool {
         let known = wanted
             .iter()
             .filter(|w| (w.encoding as usize) < self.wishes.len());
@@ -59,11 +52,9 @@ impl Demand {
         for (encoding, wish) in (0..).zip(&mut self.wishes) {
             let next = match (union(&self.reported, encoding), *wish) {
                 (Some(max_bitrate), _) => Wish::Wanted(max_bitrate),
-                (None, Wish::Wanted(max_bitrate)) => Wish::Held {
-                    until: now.plus_ms(hold_ms),
-                    max_bitrate,
-                },
-                (None, unwanted) => unwanted,
+                // The word may be older than the wish.
+                (None, assumed @ Wish::Assumed { .. }) => assumed,
+                (None, Wish::Wanted(_) | Wish::Off) => Wish::Off,
             };
             changed |= next.sent() != wish.sent();
             *wish = next;
@@ -74,20 +65,25 @@ impl Demand {
     /// Somebody receives the stream whom no handler can have counted yet. If
     /// nothing was wanted, everything is for a while: a picture should not wait
     /// for a handler's word.
-    pub(crate) fn begin(&mut self, now: Time, hold_ms: u64) {
+    pub(crate) fn begin(&mut self, now: Time, assume_ms: u64) {
         if self.wishes.iter().all(|wish| wish.sent().is_none()) {
-            self.wishes.fill(Wish::Held {
-                until: now.plus_ms(hold_ms),
-                max_bitrate: 0,
+            self.wishes.fill(Wish::Assumed {
+                until: now.plus_ms(assume_ms),
             });
         }
     }
 
-    /// Ends what was held long enough; true when something was.
+    /// The sender sends nothing there any more. What it said stays until another
+    /// one says something.
+    pub(crate) fn forget(&mut self, handler: HandlerId) {
+        self.reported.remove(&handler);
+    }
+
+    /// Ends what was assumed long enough; true when something was.
     pub(crate) fn expire(&mut self, now: Time) -> bool {
         let mut changed = false;
         for wish in &mut self.wishes {
-            if matches!(wish, Wish::Held { until, .. } if *until <= now) {
+            if matches!(wish, Wish::Assumed { until } if *until <= now) {
                 *wish = Wish::Off;
                 changed = true;
             }
@@ -95,13 +91,13 @@ impl Demand {
         changed
     }
 
-    /// When the next one is held no longer.
+    /// When the next one is assumed no longer.
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        let held = self.wishes.iter().filter_map(|wish| match wish {
-            Wish::Held { until, .. } => Some(*until),
+        let assumed = self.wishes.iter().filter_map(|wish| match wish {
+            Wish::Assumed { until } => Some(*until),
             Wish::Wanted(_) | Wish::Off => None,
         });
-        held.min()
+        assumed.min()
     }
 
     /// Bits per second at most, 0: as published. `None`: it is not to be sent.
@@ -115,7 +111,8 @@ impl Demand {
 impl Wish {
     fn sent(self) -> Option<u32> {
         match self {
-            Self::Wanted(max_bitrate) | Self::Held { max_bitrate, .. } => Some(max_bitrate),
+            Self::Wanted(max_bitrate) => Some(max_bitrate),
+            Self::Assumed { .. } => Some(0),
             Self::Off => None,
         }
     }
@@ -132,7 +129,7 @@ fn union(reported: &BTreeMap<HandlerId, BTreeMap<u32, u32>>, encoding: u32) -> O
 mod tests {
     use super::*;
 
-    const HOLD_MS: u64 = 2000;
+    const ASSUME_MS: u64 = 2000;
 
     fn wanted(of: &[(u32, u32)]) -> Vec<WantedEncoding> {
         let wanted = of.iter().map(|(encoding, max_bitrate)| WantedEncoding {
@@ -156,47 +153,35 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_wants_goes_off_after_the_hold_and_comes_on_at_once() {
+    fn what_nobody_wants_goes_off_and_what_somebody_wants_comes_on_at_once() {
         let mut demand = Demand::new(2);
-        let at = Time(1_000_000);
-        demand.report(handler(1), &wanted(&[(0, 90_000)]), at, HOLD_MS);
-        assert_eq!((demand.of(0), demand.of(1)), (Some(90_000), Some(0)));
-        let due = demand.next_timeout().unwrap();
-        assert_eq!(due, at.plus_ms(HOLD_MS));
-        assert!(!demand.expire(at.plus_ms(HOLD_MS - 1)));
-        assert!(demand.expire(due));
-        assert_eq!((demand.of(1), demand.next_timeout()), (None, None));
-        assert!(demand.report(handler(1), &wanted(&[(0, 90_000), (1, 0)]), due, HOLD_MS));
+        assert!(demand.report(handler(1), &wanted(&[(0, 90_000)])));
+        assert_eq!((demand.of(0), demand.of(1)), (Some(90_000), None));
+        assert!(!demand.report(handler(1), &wanted(&[(0, 90_000)])));
+        assert!(demand.report(handler(1), &wanted(&[(0, 90_000), (1, 0)])));
         assert_eq!(demand.of(1), Some(0));
+        assert_eq!(demand.next_timeout(), None);
     }
 
     #[test]
-    fn a_receiver_that_goes_up_and_down_switches_no_encoder() {
+    fn the_word_of_a_handler_that_has_it_no_more_holds_until_another_one_speaks() {
         let mut demand = Demand::new(2);
-        let mut now = Time(1_000_000);
-        for turn in 0..40 {
-            let of: &[(u32, u32)] = if turn % 2 == 0 {
-                &[(0, 0)]
-            } else {
-                &[(0, 0), (1, 0)]
-            };
-            assert!(!demand.report(handler(1), &wanted(of), now, HOLD_MS));
-            now = now.plus_ms(500);
-            demand.expire(now);
-            assert_eq!(demand.of(1), Some(0));
-        }
+        demand.report(handler(1), &wanted(&[(1, 0)]));
+        demand.forget(handler(1));
+        assert_eq!((demand.of(0), demand.of(1)), (None, Some(0)));
+        demand.report(handler(2), &wanted(&[(0, 0)]));
+        assert_eq!((demand.of(0), demand.of(1)), (Some(0), None));
     }
 
     #[test]
     fn what_one_handler_wants_is_sent_as_fast_as_the_greediest_can_take() {
         let mut demand = Demand::new(1);
-        let at = Time(1_000_000);
-        demand.report(handler(1), &wanted(&[(0, 100)]), at, HOLD_MS);
-        demand.report(handler(2), &wanted(&[(0, 200)]), at, HOLD_MS);
+        demand.report(handler(1), &wanted(&[(0, 100)]));
+        demand.report(handler(2), &wanted(&[(0, 200)]));
         assert_eq!(demand.of(0), Some(200));
-        demand.report(handler(1), &wanted(&[(0, 0)]), at, HOLD_MS);
+        demand.report(handler(1), &wanted(&[(0, 0)]));
         assert_eq!(demand.of(0), Some(0), "no limit is above every limit");
-        demand.report(handler(1), &[], at, HOLD_MS);
+        demand.report(handler(1), &[]);
         assert_eq!(demand.of(0), Some(200));
     }
 
@@ -204,13 +189,13 @@ mod tests {
     fn a_stream_that_begins_to_be_watched_is_sent_before_a_handler_says_so() {
         let mut demand = Demand::new(2);
         let at = Time(1_000_000);
-        demand.report(handler(1), &[], at, 0);
+        demand.report(handler(1), &[]);
         demand.expire(at);
         assert_eq!(demand.of(0), None);
-        demand.begin(at, HOLD_MS);
+        demand.begin(at, ASSUME_MS);
         assert_eq!((demand.of(0), demand.of(1)), (Some(0), Some(0)));
-        demand.report(handler(1), &wanted(&[(0, 0)]), at, HOLD_MS);
-        demand.expire(at.plus_ms(HOLD_MS));
+        demand.report(handler(1), &wanted(&[(0, 0)]));
+        demand.expire(at.plus_ms(ASSUME_MS));
         assert_eq!((demand.of(0), demand.of(1)), (Some(0), None));
     }
 }

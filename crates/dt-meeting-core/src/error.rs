@@ -94,6 +94,9 @@ pub enum LayoutError {
     /// A slot number is used by a stream subscribed by name.
     #[error("slot {0} is used by a subscribed stream")]
     SlotTaken(dt_ids::Slot),
+    /// The server can't hear what it would have to mix.
+    #[error("this meeting is encrypted from end to end: the server can't mix what it can't hear")]
+    Encrypted,
     /// There is a layout: it can be updated.
     #[error("there is a layout already: update it instead")]
     Exists,
@@ -108,6 +111,11 @@ pub enum SubscribeError {
     /// Something in it makes no sense.
     #[error("{0}")]
     Invalid(&'static str),
+    /// The server can't read what it would have to encode anew.
+    #[error(
+        "this meeting is encrypted from end to end: the server can't encode anew what it can't read"
+    )]
+    Encrypted,
     /// Nobody publishes it.
     #[error("no such stream in this meeting")]
     NoStream,
@@ -153,6 +161,9 @@ pub enum MediaTokenError {
     /// Not one of those that the participant was given.
     #[error("this media handler does not serve you")]
     NotYours,
+    /// It does not answer at the moment.
+    #[error("this media handler can't be reached now: try again")]
+    NotThere,
 }
 
 /// Why a step of the encryption is not taken.
@@ -263,11 +274,13 @@ rejects! {
     }
     LayoutError {
         Invalid(_) | SlotTwice(_) => InvalidRequest,
+        Encrypted => Forbidden,
         SlotTaken(_) | Exists => Conflict,
         None => NotFound,
     }
     SubscribeError {
         Invalid(_) => InvalidRequest,
+        Encrypted => Forbidden,
         NoStream | NotSubscribed => NotFound,
         SlotTaken(_) => Conflict,
         TooMany(_) => CapacityExceeded,
@@ -283,6 +296,7 @@ rejects! {
     MediaTokenError {
         Invalid => InvalidRequest,
         NotYours => NotFound,
+        NotThere => InternalError,
     }
     ModerationError {
         NotHost => Forbidden,

@@ -30,6 +30,8 @@ pub struct Layout {
     pub(crate) excluded: HashSet<UserId>,
     pub(crate) prefer_video: bool,
     pub(crate) include_self: bool,
+    /// All voices in one, on the first audio slot.
+    mix_audio: bool,
 }
 
 /// How tiles differ.
@@ -103,6 +105,9 @@ impl Layout {
         let mut seen = HashSet::new();
         let mut tiles = slots(&layout.video_slots, &mut seen)?;
         let audio = slots(&layout.audio_slots, &mut seen)?;
+        if layout.mix_audio && audio.is_empty() {
+            return Err(invalid("a mix needs an audio slot"));
+        }
         tiles.truncate((cells as usize).min(tiles_max));
         let mut pinned = HashMap::new();
         for (place, user) in layout.pinned_user_ids.into_iter().enumerate() {
@@ -116,7 +121,13 @@ impl Layout {
             excluded: layout.excluded_user_ids.into_iter().map(UserId).collect(),
             prefer_video: layout.prefer_video_over_audio,
             include_self: layout.include_self,
+            mix_audio: layout.mix_audio,
         })
+    }
+
+    /// Where the mix goes, if all voices are to be mixed into one.
+    pub(crate) fn mix_slot(&self) -> Option<Slot> {
+        self.audio.order.first().copied().filter(|_| self.mix_audio)
     }
 
     /// The large tile, if it has one.

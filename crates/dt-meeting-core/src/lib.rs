@@ -16,14 +16,14 @@
 //!
 //! One idea a module: [`Config`] what a meeting is started with, `roster` and
 //! `seat` who is here, `streams` what they send, `codecs` and `demand` in which
-//! way, `layout`, `planning` and `subscription` who sees what where, `routing` what media handlers are told, `speakers` who is
+//! way, `layout`, `planning` and `subscription` who sees what where, `routing` which
+//! way it takes through the media handlers, `speakers` who is
 //! loud, `encryption` the order of group key messages, `meeting` the inputs
 //! themselves.
 //!
 //! Where later parts attach: a lobby and a lock are states a seat has before
-//! `meeting::joining` welcomes it; further handlers and cascades change
-//! `routing` alone, which names the handler in every command; another layout is
-//! another way to order the candidates in `planning`.
+//! `meeting::joining` welcomes it; another layout is another way to order the
+//! candidates in `planning`.
 
 mod codecs;
 mod config;
@@ -56,6 +56,7 @@ pub use error::{
 pub use layout::{AUDIO_SLOTS_MAX, Layout, USER_LIST_MAX};
 pub use meeting::{Join, Meeting, Resume, SPOTLIGHT_MAX, Status};
 pub use roster::{Credential, resume_hash};
+pub use routing::RouteIds;
 pub use seat::{NAME_CHARS_MAX, parse_name};
 pub use speakers::SPEAKERS_MAX;
 pub use streams::LAYERS_MAX;

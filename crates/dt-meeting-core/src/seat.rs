@@ -14,6 +14,7 @@ use crate::{
     effects::{Effect, SessionId},
     error::JoinError,
     roster::Credential,
+    routing::Place,
     subscription::Subscriber,
     time::Time,
 };
@@ -58,12 +59,16 @@ pub(crate) struct Seat {
     pub(crate) subscriber: Subscriber,
     /// What it was told to send.
     pub(crate) directive: SendDirective,
-    /// The media handlers that serve it, first choice first, with the state of
-    /// its registration there.
-    pub(crate) handlers: Vec<HandlerId>,
+    /// The media handlers that serve it.
+    pub(crate) place: Place,
+    /// The state of its registration there.
     pub(crate) registrations: BTreeMap<HandlerId, Registration>,
+    /// Of them, those that its client knows.
+    pub(crate) told: BTreeSet<HandlerId>,
     /// Handlers that say it has a media session there.
     pub(crate) media_sessions: BTreeSet<HandlerId>,
+    /// Those that say it had one.
+    pub(crate) media_lost: BTreeSet<HandlerId>,
 }
 
 /// Counters of generations: the last that was sent, the last that is confirmed.
@@ -116,43 +121,39 @@ impl Seat {
         self.role == Role::Host
     }
 
-    /// Whether every registration that was sent is confirmed.
+    /// Until its home has confirmed what it was told last.
     pub(crate) fn gate(&self) -> Gate {
-        Gate(
-            self.registrations
-                .iter()
-                .filter(|(_, r)| r.confirmed < r.sent)
-                .map(|(handler, r)| (*handler, r.sent))
-                .collect(),
-        )
+        let registration = self.registrations.get(&self.place.home());
+        Gate(registration.map_or(0, |registration| registration.sent))
+    }
+
+    /// Whether a handler lets it in.
+    pub(crate) fn is_registered_at(&self, handler: HandlerId) -> bool {
+        let registration = self.registrations.get(&handler);
+        registration.is_some_and(|r| r.confirmed > 0)
     }
 
     /// Sends what waited for nothing but confirmed registrations.
     pub(crate) fn release(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let registrations = &self.registrations;
-        if let Connection::Connected(line) = &mut self.connection {
-            let confirmed = |gate: &Gate| gate.open(registrations);
-            if line.release(confirmed, self.participant, &self.handlers, now, out) {
-                self.welcomed = true;
-            }
+        let Connection::Connected(line) = &mut self.connection else {
+            return;
+        };
+        let home = self.registrations.get(&self.place.home());
+        let confirmed = home.map_or(0, |registration| registration.confirmed);
+        let registered = |handler: &HandlerId| self.registrations.contains_key(handler);
+        let handlers: Vec<HandlerId> = self.place.handlers().filter(registered).collect();
+        if line.release(confirmed, self.participant, &handlers, now, out) {
+            self.welcomed = true;
+            self.told = handlers.into_iter().collect();
         }
     }
 }
 
-/// Registrations that must be confirmed before a message goes out; counters of
-/// generations by handler.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Gate(Vec<(HandlerId, u64)>);
-
-impl Gate {
-    fn open(&self, registrations: &BTreeMap<HandlerId, Registration>) -> bool {
-        self.0.iter().all(|(handler, sent)| {
-            registrations
-                .get(handler)
-                .is_some_and(|r| r.confirmed >= *sent)
-        })
-    }
-}
+/// A registration that must be confirmed before a message goes out: the counter
+/// of its generation, whichever handler is the home when it is. (Every handler is
+/// told everything, and counters rise.)
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Gate(u64);
 
 /// A message on its way to one session.
 #[derive(Debug)]
@@ -180,6 +181,8 @@ pub(crate) struct Line {
     held: VecDeque<(Gate, Outgoing)>,
     /// Since when the first of `held` waits.
     held_since: Time,
+    /// The session's first answer went out.
+    welcomed: bool,
 }
 
 impl Line {
@@ -189,7 +192,12 @@ impl Line {
             heard_at: now,
             held: VecDeque::new(),
             held_since: now,
+            welcomed: false,
         }
+    }
+
+    pub(crate) const fn welcomed(&self) -> bool {
+        self.welcomed
     }
 
     /// Since when a message waits for a handler.
@@ -219,15 +227,15 @@ impl Line {
     /// Sends what may go; true when the session's first answer was among it.
     fn release(
         &mut self,
-        confirmed: impl Fn(&Gate) -> bool,
+        confirmed: u64,
         participant: ParticipantId,
         handlers: &[HandlerId],
         now: Time,
         out: &mut Vec<Effect>,
     ) -> bool {
         let mut welcomed = false;
-        while let Some((gate, _)) = self.held.front() {
-            if !confirmed(gate) {
+        while let Some((Gate(counter), _)) = self.held.front() {
+            if confirmed < *counter {
                 break;
             }
             let Some((_, Outgoing { message, access })) = self.held.pop_front() else {
@@ -244,6 +252,7 @@ impl Line {
                 }
                 Access::Welcome => {
                     welcomed = true;
+                    self.welcomed = true;
                     handlers.to_vec()
                 }
                 Access::Handler(handler) => vec![handler],

@@ -181,7 +181,7 @@ fn check_metadata(kind: StreamType, metadata: &StreamMetadata) -> Result<FourCc,
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     by_id: BTreeMap<StreamId, Published>,
-    /// When encodings that nobody wants any more are given up.
+    /// When encodings that no handler has asked for are given up.
     held: BTreeMap<StreamId, Time>,
 }
 
@@ -217,26 +217,20 @@ impl Streams {
 
     /// What a handler wants of a stream. The sender, when it is to send something
     /// else.
-    pub(crate) fn demand(
-        &mut self,
-        handler: HandlerId,
-        demand: &EncodingDemand,
-        now: Time,
-        hold_ms: u64,
-    ) -> Option<UserId> {
+    pub(crate) fn demand(&mut self, handler: HandlerId, demand: &EncodingDemand) -> Option<UserId> {
         let id: StreamId = demand.stream_id.parse().ok()?;
         let stream = self.by_id.get_mut(&id)?;
         let wanted = &demand.encodings;
-        let changed = stream.demand.report(handler, wanted, now, hold_ms);
+        let changed = stream.demand.report(handler, wanted);
         let owner = stream.owner;
         self.watch(id);
         changed.then_some(owner)
     }
 
     /// Somebody receives it now, and nobody did before.
-    pub(crate) fn begin(&mut self, id: StreamId, now: Time, hold_ms: u64) {
+    pub(crate) fn begin(&mut self, id: StreamId, now: Time, assume_ms: u64) {
         if let Some(stream) = self.by_id.get_mut(&id) {
-            stream.demand.begin(now, hold_ms);
+            stream.demand.begin(now, assume_ms);
             self.watch(id);
         }
     }
@@ -254,7 +248,7 @@ impl Streams {
         self.held.values().min().copied()
     }
 
-    /// Gives up what nobody has wanted for long enough; whose directives change.
+    /// Gives up what nobody has asked for in time; whose directives change.
     pub(crate) fn expire(&mut self, now: Time) -> Vec<UserId> {
         let due = self.held.iter().filter(|(_, at)| **at <= now);
         let due: Vec<StreamId> = due.map(|(id, _)| *id).collect();

@@ -23,6 +23,9 @@ pub(crate) struct Subscriber {
     /// Streams subscribed by name.
     overrides: BTreeMap<StreamId, Wanted<ByName>>,
     assigned: BTreeMap<Slot, StreamId>,
+    /// Voices that are mixed for it into one, and the slot of that.
+    mixed: BTreeSet<StreamId>,
+    mix_slot: Option<Slot>,
     /// What each assigned stream was encoded with when it was told.
     encoded: BTreeMap<Slot, FourCc>,
     /// Who last had each slot of the layout.
@@ -42,6 +45,8 @@ pub(crate) struct ByName {
     pub(crate) slot: Slot,
     /// Bits per second; 0: no limit.
     pub(crate) max_bitrate: u32,
+    /// Bits per second that the server is to encode it with anew.
+    pub(crate) transcode: Option<u32>,
 }
 
 impl<T> Wanted<T> {
@@ -67,6 +72,28 @@ impl Subscriber {
 
     pub(crate) fn assigned(&self) -> &BTreeMap<Slot, StreamId> {
         &self.assigned
+    }
+
+    /// All streams that go to it, mixed ones too, with the slot they are heard on.
+    pub(crate) fn received(&self) -> impl Iterator<Item = (Slot, StreamId)> {
+        let assigned = self.assigned.iter().map(|(slot, stream)| (*slot, *stream));
+        let mixed = self.mixed.iter();
+        assigned.chain(mixed.filter_map(|stream| Some((self.mix_slot?, *stream))))
+    }
+
+    /// Where its mix goes, if it has one.
+    pub(crate) const fn mix_slot(&self) -> Option<Slot> {
+        self.mix_slot
+    }
+
+    /// Whether a voice is in its mix.
+    pub(crate) fn mixes(&self, stream: StreamId) -> bool {
+        self.mixed.contains(&stream)
+    }
+
+    /// Bits per second that a stream is encoded with anew for it.
+    pub(crate) fn transcodes(&self, stream: StreamId) -> Option<u32> {
+        self.overrides.get(&stream)?.what.transcode
     }
 
     pub(crate) fn receives(&self, stream: StreamId) -> bool {
@@ -208,24 +235,31 @@ impl Subscriber {
         stage: &Stage,
         videos_max: usize,
     ) -> Option<Change> {
-        if !self.wants_anything() && self.assigned.is_empty() {
+        if !self.wants_anything() && self.assigned.is_empty() && self.mix_slot.is_none() {
             return None;
         }
         let next = self.assignments(me, stage, videos_max);
         let codec = |(slot, stream): (&Slot, &StreamId)| Some((*slot, stage.get(*stream)?.codec));
         let encoded = next.iter().filter_map(codec).collect();
-        if next == self.assigned && encoded == self.encoded {
+        let layout = self.layout.as_ref().map(|wanted| &wanted.what);
+        let mix_slot = layout.and_then(Layout::mix_slot);
+        let voices = stage
+            .voices_for(me)
+            .filter(|voice| mix_slot.is_some() && !self.overrides.contains_key(voice));
+        let mixed: BTreeSet<StreamId> = voices.collect();
+        if next == self.assigned
+            && encoded == self.encoded
+            && (&mixed, mix_slot) == (&self.mixed, self.mix_slot)
+        {
             return None;
         }
         self.encoded = encoded;
-        let received: BTreeSet<StreamId> = next.values().copied().collect();
-        let lost = self
-            .assigned
-            .values()
-            .filter(|s| !received.contains(s))
-            .copied()
-            .collect();
+        let before: BTreeSet<StreamId> = self.received().map(|(_, stream)| stream).collect();
         self.assigned = next;
+        self.mixed = mixed;
+        self.mix_slot = mix_slot;
+        let received: BTreeSet<StreamId> = self.received().map(|(_, stream)| stream).collect();
+        let lost = before.difference(&received).copied().collect();
         self.generation = self.generation.wrapping_add(1);
         Some(Change { lost })
     }
@@ -251,7 +285,9 @@ impl Subscriber {
         let by_name = self.overrides.keys().copied();
         let view = View::new(stage, me, &self.assigned, by_name, &self.tenants);
         let mut placed = view.videos(layout, videos_max.saturating_sub(videos));
-        placed.extend(view.audio(layout));
+        if layout.mix_slot().is_none() {
+            placed.extend(view.audio(layout));
+        }
         for (slot, stream) in placed {
             if let Some(candidate) = stage.get(stream) {
                 self.tenants.insert(slot, (candidate.user, candidate.kind));

@@ -2,9 +2,12 @@
 
 use prost::Message;
 
-use crate::v1::{
-    ClientMessage, ErrorCode, ErrorMessage, MediaClientMessage, MediaServerMessage, ServerMessage,
-    client_message, media_client_message, media_server_message, server_message,
+use crate::{
+    internal::{LinkMessage, link_message},
+    v1::{
+        ClientMessage, ErrorCode, ErrorMessage, MediaClientMessage, MediaServerMessage,
+        ServerMessage, client_message, media_client_message, media_server_message, server_message,
+    },
 };
 
 /// The only version there is; it stands in every envelope.
@@ -58,6 +61,30 @@ envelope!(ClientMessage, client_message::Body);
 envelope!(ServerMessage, server_message::Body);
 envelope!(MediaClientMessage, media_client_message::Body);
 envelope!(MediaServerMessage, media_server_message::Body);
+
+impl LinkMessage {
+    /// A message between handlers. Its requests have no ids: nothing is answered
+    /// but the first one.
+    #[must_use]
+    pub fn new(body: link_message::Body) -> Self {
+        Self {
+            version: PROTOCOL_VERSION,
+            body: Some(body),
+        }
+    }
+
+    /// As [`ClientMessage::read`].
+    ///
+    /// # Errors
+    /// When it is malformed, of another version, or empty.
+    pub fn read(bytes: &[u8]) -> Result<link_message::Body, DecodeError> {
+        let mut message = Self::decode(bytes)?;
+        if message.version != PROTOCOL_VERSION {
+            return Err(DecodeError::UnsupportedVersion(message.version));
+        }
+        message.body.take().ok_or(DecodeError::Empty)
+    }
+}
 
 impl ErrorMessage {
     /// An error with a sentence for a person.

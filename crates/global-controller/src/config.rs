@@ -24,8 +24,8 @@ pub struct Config {
     pub max_participants_limit: u32,
     /// Meetings are end-to-end encrypted unless their maker says otherwise.
     pub e2e_encryption_default: bool,
-    /// Media handlers picked for each meeting: two, so that the second takes
-    /// over when the first fails.
+    /// Media handlers named for each meeting at most. Its controller uses as many
+    /// as its size needs, two to begin with.
     pub handlers_per_meeting: usize,
     /// Requests in general.
     pub requests: Quota,
@@ -46,7 +46,7 @@ impl Default for Config {
             max_participants_default: 100,
             max_participants_limit: 1000,
             e2e_encryption_default: true,
-            handlers_per_meeting: 2,
+            handlers_per_meeting: 8,
             requests: Quota::default(),
             guest_tokens: Quota {
                 per_minute: 600,

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use dt_ids::MeetingId;
+use dt_ids::{HandlerId, MeetingId};
 use dt_placement_core::rank;
 use dt_rpc::RpcError;
 use dt_store::{MeetingRecord, keys, keys::MeetingAssignment};
@@ -103,28 +103,30 @@ impl GlobalController {
         Ok(order)
     }
 
-    /// The meeting's handlers that are still there, and others in place of
-    /// those that are not.
+    /// All handlers that could serve the meeting, first choice first: those it has
+    /// before others. How many it needs is its controller's to say.
     async fn pick_handlers(
         &self,
         meeting: MeetingId,
         assigned: Option<&MeetingAssignment>,
     ) -> Result<Vec<HandlerEntry>, Failure> {
         let there = registry::handlers(&*self.deps.state).await?;
-        let kept = assigned.map_or(&[][..], |assigned| &assigned.handlers);
-        let kept = kept
-            .iter()
-            .filter_map(|id| there.iter().find(|entry| entry.id == *id));
-        let mut picked: Vec<_> = kept.cloned().collect();
+        let entry = |id: HandlerId| there.iter().find(|entry| entry.id == id).cloned();
         let candidates: Vec<_> = there.iter().map(HandlerEntry::candidate).collect();
-        for candidate in rank(meeting, self.config.region.as_deref(), &candidates) {
-            let entry = there
-                .iter()
-                .find(|entry| entry.id.into_bytes() == candidate.id);
-            if let Some(entry) = entry.filter(|entry| !picked.iter().any(|p| p.id == entry.id)) {
-                picked.push(entry.clone());
-            }
+        let ranked = rank(meeting, self.config.region.as_deref(), &candidates);
+        let ranked: Vec<HandlerId> = ranked
+            .into_iter()
+            .map(|candidate| HandlerId::from_bytes(candidate.id))
+            .collect();
+        let kept = assigned.map_or(&[][..], |assigned| &assigned.handlers);
+        let kept = || kept.iter().copied();
+        let mut order: Vec<HandlerId> = kept().filter(|id| ranked.contains(id)).collect();
+        order.extend(ranked.iter().filter(|id| !kept().any(|kept| kept == **id)));
+        if order.is_empty() {
+            // None is well; those that have the meeting may still serve it.
+            order.extend(kept());
         }
+        let mut picked: Vec<_> = order.into_iter().filter_map(entry).collect();
         picked.truncate(self.config.handlers_per_meeting.max(1));
         Ok(picked)
     }

@@ -1,9 +1,14 @@
 //! Links to media handlers: the key and endpoint each gave at registration, and
-//! what it tells as it happens.
+//! what it tells as it happens. One that breaks is made anew, and the meetings
+//! are told of both.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,32 +20,42 @@ use dt_token::{
 };
 use dt_wire::{
     internal::{
-        Endpoint, HandlerEvent, RegisterController, RegisterControllerResponse, TelemetryRequest,
+        Endpoint, HandlerEvent, HandlerLoad, RegisterController, RegisterControllerResponse,
+        TelemetryRequest, handler_event::Event,
     },
     v1::MediaServerInfo,
 };
 use tokio::{
     sync::{Mutex as AsyncMutex, mpsc},
-    time::{Instant, MissedTickBehavior, interval_at},
+    time::{Instant, MissedTickBehavior, interval_at, sleep},
 };
 
-use crate::{Inner, lock, meeting::Command};
+use crate::{Inner, lock, meeting::Command, routes::RouteNumbers};
 
 /// How often a handler is asked for its endpoint again. A new certificate stands
 /// there long before the old one ends.
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
+
+/// How soon a handler that went is tried again; twice as late each time.
+const BACK_AFTER_MIN: Duration = Duration::from_millis(500);
+const BACK_AFTER_MAX: Duration = Duration::from_secs(10);
 
 /// One media handler as this controller knows it.
 pub(crate) struct Link {
     pub(crate) id: HandlerId,
     pub(crate) handler: Arc<dyn MediaHandler>,
     given: Mutex<Given>,
+    /// What it said last of itself.
+    load: Mutex<HandlerLoad>,
+    /// It tells nothing any more.
+    gone: AtomicBool,
 }
 
 /// What the handler gave at registration. Its certificates change while it runs.
 struct Given {
     endpoint: Endpoint,
     key: ConnectionKey,
+    route_space: u32,
 }
 
 impl TryFrom<RegisterControllerResponse> for Given {
@@ -52,6 +67,7 @@ impl TryFrom<RegisterControllerResponse> for Given {
         Ok(Self {
             endpoint: answer.endpoint.unwrap_or_default(),
             key,
+            route_space: answer.route_space,
         })
     }
 }
@@ -68,6 +84,23 @@ impl Link {
         }
     }
 
+    pub(crate) fn load(&self) -> HandlerLoad {
+        *lock(&self.load)
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
+    }
+
+    /// Remembers what it says of itself; true when meetings may do something else
+    /// for it.
+    fn set_load(&self, load: HandlerLoad) -> bool {
+        // Coarser than what the rules go by, and much rarer than what is said.
+        let matters = |load: HandlerLoad| (load.draining, load.load_permille / 50);
+        let before = std::mem::replace(&mut *lock(&self.load), load);
+        matters(before) != matters(load)
+    }
+
     /// Where a client dials it, with a fresh token that lets it in once.
     pub(crate) fn admit(
         &self,
@@ -78,7 +111,7 @@ impl Link {
     ) -> MediaServerInfo {
         let claims = ConnectionClaims::new(meeting, participant, self.id, now);
         let given = lock(&self.given);
-        let Given { endpoint, key } = &*given;
+        let Given { endpoint, key, .. } = &*given;
         MediaServerInfo {
             media_handler_url: fill_host(&endpoint.url, host),
             connection_token: mint(key, &claims),
@@ -108,8 +141,10 @@ pub(crate) struct Links {
     controller: ControllerId,
     directory: Arc<dyn HandlerDirectory>,
     links: Mutex<HashMap<HandlerId, Arc<Link>>>,
-    /// Held while a link is made, so that each is made once.
+    /// Held while a link is made, so that each is made once, and while meetings are
+    /// told that one broke, so that they hear of it before they hear of the next.
     connecting: AsyncMutex<()>,
+    pub(crate) numbers: Arc<RouteNumbers>,
 }
 
 impl Links {
@@ -119,6 +154,7 @@ impl Links {
             directory,
             links: Mutex::default(),
             connecting: AsyncMutex::default(),
+            numbers: Arc::default(),
         }
     }
 
@@ -154,20 +190,27 @@ pub(crate) async fn connect(inner: &Arc<Inner>, id: HandlerId) -> Result<Arc<Lin
         controller_id: links.controller.to_string(),
     };
     let events = handler.telemetry(request).await?;
+    links.numbers.set_space(id, given.route_space);
     let link = Arc::new(Link {
         id,
         handler,
         given: Mutex::new(given),
+        load: Mutex::default(),
+        gone: AtomicBool::new(false),
     });
     lock(&links.links).insert(id, Arc::clone(&link));
+    // Those that had one to it before.
+    for meeting in inner.meetings.all() {
+        meeting.send(Command::HandlerBack(Arc::clone(&link))).await;
+    }
     inner
         .tasks
         .spawn(listen(Arc::clone(inner), Arc::clone(&link), events));
     Ok(link)
 }
 
-/// Passes on what a handler tells to the meetings it is about. A meeting that is
-/// busy loses some of it: the next report holds the whole truth again.
+/// Passes on what a handler tells to the meetings it is about, until it stops
+/// telling; then tries to have it back.
 async fn listen(inner: Arc<Inner>, link: Arc<Link>, mut events: mpsc::Receiver<HandlerEvent>) {
     let id = link.id;
     let mut refresh = interval_at(Instant::now() + REFRESH_EVERY, REFRESH_EVERY);
@@ -181,25 +224,84 @@ async fn listen(inner: Arc<Inner>, link: Arc<Link>, mut events: mpsc::Receiver<H
             }
             () = inner.stop.cancelled() => return,
         };
-        let Some(HandlerEvent {
-            meeting_id,
-            event: Some(event),
-        }) = event
-        else {
-            if event.is_some() {
-                continue;
-            }
+        let Some(HandlerEvent { meeting_id, event }) = event else {
             break;
         };
-        if let Some(meeting) = meeting_id.parse().ok().and_then(|m| inner.meetings.get(m))
-            && !meeting.try_send(Command::Handler(id, event))
-        {
-            metrics::counter!("dt_meeting_handler_events_dropped_total").increment(1);
+        match event {
+            Some(Event::Load(load)) => loaded(&inner, &link, load).await,
+            Some(event) => tell(&inner, id, &meeting_id, event).await,
+            None => {}
         }
     }
-    // The next meeting that is assigned to it finds out whether it still lives.
     tracing::warn!(handler_id = %id, "the media handler tells nothing any more");
-    lock(&inner.links.links).remove(&id);
+    lost(&inner, &link).await;
+    come_back(&inner, id).await;
+}
+
+/// A meeting that is busy loses what the next report says anew; for what is said
+/// once it is waited, which is never long: its task waits for nobody.
+async fn tell(inner: &Inner, id: HandlerId, meeting: &str, event: Event) {
+    let Some(meeting) = meeting.parse().ok().and_then(|m| inner.meetings.get(m)) else {
+        return;
+    };
+    let passing = matches!(event, Event::Speakers(_) | Event::Telemetry(_));
+    let command = Command::Handler(id, event);
+    if !passing {
+        meeting.send(command).await;
+    } else if !meeting.try_send(command) {
+        metrics::counter!("dt_meeting_handler_events_dropped_total").increment(1);
+    }
+}
+
+async fn loaded(inner: &Inner, link: &Link, load: HandlerLoad) {
+    if link.set_load(load) {
+        for meeting in inner.meetings.all() {
+            meeting
+                .send(Command::Handler(link.id, Event::Load(load)))
+                .await;
+        }
+    }
+}
+
+async fn lost(inner: &Inner, link: &Arc<Link>) {
+    let _connecting = inner.links.connecting.lock().await;
+    link.gone.store(true, Ordering::SeqCst);
+    {
+        let mut links = lock(&inner.links.links);
+        if links
+            .get(&link.id)
+            .is_some_and(|now| Arc::ptr_eq(now, link))
+        {
+            links.remove(&link.id);
+        }
+    }
+    for meeting in inner.meetings.all() {
+        meeting.send(Command::HandlerGone(link.id)).await;
+    }
+}
+
+/// Boxed, for what it starts may end up here again.
+fn reconnect(inner: &Arc<Inner>, id: HandlerId) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+    Box::pin(async move { connect(inner, id).await.is_ok() })
+}
+
+/// Tries until it is back, or nobody knows it any more.
+async fn come_back(inner: &Arc<Inner>, id: HandlerId) {
+    let mut wait = BACK_AFTER_MIN;
+    loop {
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = inner.stop.cancelled() => return,
+        }
+        wait = (wait * 2).min(BACK_AFTER_MAX);
+        if inner.links.directory.handler(id).is_none() {
+            return;
+        }
+        if reconnect(inner, id).await {
+            tracing::info!(handler_id = %id, "the media handler is there again");
+            return;
+        }
+    }
 }
 
 #[cfg(test)]

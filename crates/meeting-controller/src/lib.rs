@@ -26,6 +26,7 @@ mod lease;
 mod meeting;
 mod meetings;
 mod registration;
+mod routes;
 mod rpc;
 mod session;
 

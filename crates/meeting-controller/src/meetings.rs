@@ -87,6 +87,10 @@ impl Meetings {
         lock(&self.table).running.get(&meeting).cloned()
     }
 
+    pub(crate) fn all(&self) -> Vec<Handle> {
+        lock(&self.table).running.values().cloned().collect()
+    }
+
     pub(crate) fn find(&self, meeting: MeetingId) -> Found {
         let table = lock(&self.table);
         match table.running.get(&meeting) {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dt_ids::{HandlerId, MeetingCode, MeetingId};
-use dt_meeting_core::{Config as Core, Meeting, Settings, SframeSuite};
+use dt_meeting_core::{Config as Core, Meeting, RouteIds, Settings, SframeSuite};
 use dt_rpc::{RpcError, RpcResult};
 use dt_store::{AcquireError, Lease, keys};
 use dt_wire::internal::{
@@ -14,9 +14,14 @@ use dt_wire::internal::{
 use tokio::sync::oneshot;
 
 use crate::{
-    Inner, MeetingController, handler, lease,
+    Inner, MeetingController,
+    handler::{self, Link},
+    lease,
     meeting::{self, Command},
 };
+
+/// Media handlers of one meeting at most; those named last are left out.
+const HANDLERS_MAX: usize = 8;
 
 #[async_trait]
 impl dt_rpc::MeetingController for MeetingController {
@@ -26,23 +31,25 @@ impl dt_rpc::MeetingController for MeetingController {
             .config
             .ok_or_else(|| RpcError::Invalid("no config".into()))?;
         let settings = settings(&config)?;
+        let handlers = request.handler_ids.iter().map(|id| {
+            id.parse()
+                .map_err(|_| RpcError::Invalid("handler_ids must be UUIDs".into()))
+        });
+        let mut handlers: Vec<HandlerId> = handlers.collect::<RpcResult<_>>()?;
+        handlers.truncate(HANDLERS_MAX);
         let _assigning = self.inner.meetings.assigning(meeting).await;
         if let Some(running) = self.inner.meetings.get(meeting) {
             let keepers = self.inner.keepers_for(&running, &settings).await?;
+            let links = self.inner.links_to(&handlers);
             let (reply, answer) = oneshot::channel();
             running
-                .send(Command::Assigned(settings.clone(), keepers, reply))
+                .send(Command::Assigned(settings.clone(), keepers, links, reply))
                 .await;
             if answer.await.is_ok() {
                 return Ok(AssignMeetingResponse {});
             }
             // It stopped just now: it is started anew.
         }
-        let handlers = request.handler_ids.iter().map(|id| {
-            id.parse()
-                .map_err(|_| RpcError::Invalid("handler_ids must be UUIDs".into()))
-        });
-        let handlers: Vec<HandlerId> = handlers.collect::<RpcResult<_>>()?;
         self.inner
             .begin(meeting, settings, &config.meeting_code, handlers)
             .await?;
@@ -85,6 +92,26 @@ impl dt_rpc::MeetingController for MeetingController {
 }
 
 impl Inner {
+    /// The links there are to these handlers. Nobody who joins waits for another
+    /// one: it is made meanwhile, for the next time.
+    fn links_to(self: &Arc<Self>, handlers: &[HandlerId]) -> Vec<Arc<Link>> {
+        let mut links = Vec::new();
+        for id in handlers.iter().copied() {
+            match self.links.get(id) {
+                Some(link) => links.push(link),
+                None => {
+                    let inner = Arc::clone(self);
+                    self.tasks.spawn(async move {
+                        if let Err(error) = handler::connect(&inner, id).await {
+                            tracing::warn!(handler_id = %id, %error, "no media handler");
+                        }
+                    });
+                }
+            }
+        }
+        links
+    }
+
     /// Starts a meeting's task under a new lease.
     async fn begin(
         self: &Arc<Self>,
@@ -139,6 +166,7 @@ impl Inner {
                 meeting,
                 lease: lease.generation,
                 handlers: reachable.iter().map(|link| link.id).collect(),
+                route_ids: Some(Arc::clone(&self.links.numbers) as Arc<dyn RouteIds>),
                 settings,
                 keepers,
                 limits: self.config.meeting.clone(),

@@ -1,10 +1,10 @@
 //! Coming in, coming back, going away.
 
 use dt_frame::MediaKind;
-use dt_ids::{ParticipantId, StreamId, UserId};
+use dt_ids::{HandlerId, ParticipantId, StreamId, UserId};
 use dt_wire::{
     CloseCode,
-    internal::{RegisterParticipant, UnregisterParticipant},
+    internal::RegisterParticipant,
     v1::{
         ConnectionState, E2eeEntry, JoinResponse, LeaveReason, MediaStream, Participant,
         ParticipantJoined, ParticipantLeft, ParticipantUpdated, Role, ServerMessage,
@@ -60,8 +60,8 @@ pub struct Resume {
 }
 
 impl Meeting {
-    /// Gives a newcomer a seat. The answer goes out when the media handler has
-    /// confirmed the registration; what the session sends meanwhile is handled.
+    /// Gives a newcomer a seat. The answer goes out when its first media
+    /// handler has confirmed the registration; what the session sends meanwhile is handled.
     ///
     /// # Errors
     /// See [`JoinError`]; nothing has changed then.
@@ -82,7 +82,7 @@ impl Meeting {
         if self.roster.len() >= max {
             return Err(JoinError::Full(max));
         }
-        let handler = *self.config.handlers.first().ok_or(JoinError::NoHandler)?;
+        let place = self.place_newcomer()?;
         let user = self.roster.next_user();
         let token = random_token(rng);
         let seat = Seat {
@@ -100,9 +100,11 @@ impl Meeting {
             streams: Vec::new(),
             subscriber: Subscriber::default(),
             directive: Default::default(),
-            handlers: vec![handler],
+            place,
             registrations: Default::default(),
+            told: Default::default(),
             media_sessions: Default::default(),
+            media_lost: Default::default(),
         };
         let joined = ParticipantJoined {
             participant: Some(self.describe(&seat)),
@@ -152,6 +154,8 @@ impl Meeting {
             Connection::Connected(Line::new(session, now)),
         );
         seat.subscriber.inherit();
+        // The new session hears of all in its first answer.
+        seat.told.clear();
         if let Some(max) = video_streams_max {
             seat.video_streams_max = max;
         }
@@ -276,6 +280,14 @@ impl Meeting {
 
     /// Tells the seat's handlers who it is and what it sends.
     pub(super) fn register(&mut self, user: UserId) {
+        if let Some(seat) = self.roster.get(user) {
+            let handlers: Vec<HandlerId> = seat.place.handlers().collect();
+            self.register_at(user, &handlers);
+        }
+    }
+
+    /// Those that are gone are told when they are back.
+    pub(super) fn register_at(&mut self, user: UserId, handlers: &[HandlerId]) {
         let Some(seat) = self.roster.get(user) else {
             return;
         };
@@ -290,14 +302,16 @@ impl Meeting {
         let Some(seat) = self.roster.get_mut(user) else {
             return;
         };
-        for handler in &seat.handlers {
+        for handler in handlers {
             let generation = self.counter.next();
             seat.registrations.entry(*handler).or_default().sent = generation.counter;
-            command.generation = Some(generation);
-            self.out.push(Effect::Register {
-                handler: *handler,
-                command: command.clone(),
-            });
+            if self.placing.fleet.is_there(*handler) {
+                command.generation = Some(generation);
+                self.out.push(Effect::Register {
+                    handler: *handler,
+                    command: command.clone(),
+                });
+            }
         }
     }
 
@@ -367,6 +381,7 @@ impl Meeting {
             _ => CloseCode::Graceful,
         };
         self.unregister(&seat, code);
+        self.placing.forget(user);
         let left = ParticipantLeft {
             participant_id: seat.participant.to_string(),
             reason: reason.into(),
@@ -380,24 +395,15 @@ impl Meeting {
     }
 
     pub(super) fn unregister(&mut self, seat: &Seat, code: CloseCode) {
-        for handler in &seat.handlers {
-            let command = UnregisterParticipant {
-                participant_id: seat.participant.to_string(),
-                meeting_id: self.config.meeting.to_string(),
-                generation: Some(self.counter.next()),
-                close_code: code.code(),
-            };
-            self.out.push(Effect::Unregister {
-                handler: *handler,
-                command,
-            });
+        for handler in seat.place.handlers() {
+            self.unregister_at(handler, seat.participant.to_string(), code);
         }
     }
 }
 
 /// A stream as handlers know it: of any codec, for that may change while it is
 /// sent.
-fn for_handlers(mut stream: MediaStream) -> MediaStream {
+pub(super) fn for_handlers(mut stream: MediaStream) -> MediaStream {
     if let Some(metadata) = &mut stream.metadata {
         metadata.codec.clear();
     }

@@ -8,7 +8,9 @@
 mod delivery;
 mod encrypting;
 mod joining;
+mod mixing;
 mod moderation;
+mod placing;
 mod publishing;
 mod receiving;
 mod settling;
@@ -29,6 +31,7 @@ use dt_wire::{
 pub use joining::{Join, Resume};
 pub use moderation::SPOTLIGHT_MAX;
 
+use self::placing::Placing;
 use crate::{
     config::Config,
     effects::{Effect, SessionId},
@@ -51,6 +54,7 @@ pub struct Meeting {
     streams: Streams,
     speakers: Speakers,
     routes: Routes,
+    placing: Placing,
     /// Of an encrypted meeting.
     encryption: Option<Encryption>,
     /// Somebody has joined, perhaps left since.
@@ -115,12 +119,12 @@ impl Meeting {
             counter: Counter::new(config.lease),
             encryption: encrypting::encryption_of(&config),
             begun: false,
-            config,
             phase: Phase::Empty { since: now },
             roster: Roster::default(),
             streams: Streams::default(),
             speakers: Speakers::default(),
-            routes: Routes::default(),
+            routes: Routes::new(config.route_ids.clone()),
+            placing: Placing::new(&config.handlers),
             spotlight: Vec::new(),
             listeners: Listeners::default(),
             live_told: 0,
@@ -129,6 +133,7 @@ impl Meeting {
             directives_stale: BTreeSet::new(),
             doomed: BTreeSet::new(),
             out: Vec::new(),
+            config,
         }
     }
 
@@ -223,20 +228,14 @@ impl Meeting {
     ) -> Vec<Effect> {
         let user = self.roster.by_participant(participant);
         if let Some(seat) = user.and_then(|user| self.roster.get_mut(user))
+            && self.placing.fleet.is_there(handler)
             && generation.lease <= self.counter.lease()
             && let Some(registration) = seat.registrations.get_mut(&handler)
         {
             registration.confirmed = registration.confirmed.max(generation.counter);
+            let user = seat.user;
             seat.release(now, &mut self.out);
-        }
-        self.settle(now)
-    }
-
-    /// The handler says which generation rules: a lease newer than ours means
-    /// that another controller has the meeting.
-    pub fn handle_applied(&mut self, applied: Generation, now: Time) -> Vec<Effect> {
-        if applied.lease > self.counter.lease() {
-            return self.handle_fenced();
+            self.announce(user, handler, now);
         }
         self.settle(now)
     }
@@ -250,8 +249,8 @@ impl Meeting {
         vec![Effect::Fenced]
     }
 
-    /// The handler refuses this participant, or can't be reached: if an answer
-    /// waits for it, its session is told so and closed.
+    /// The handler refuses this participant: if it is the one that an answer waits
+    /// for, the session is told so and closed.
     pub fn handle_registration_failed(
         &mut self,
         handler: HandlerId,
@@ -260,6 +259,7 @@ impl Meeting {
     ) -> Vec<Effect> {
         let user = self.roster.by_participant(participant);
         if let Some(seat) = user.and_then(|user| self.roster.get(user))
+            && seat.place.home() == handler
             && seat
                 .line()
                 .is_some_and(|line| line.waiting_since().is_some())
@@ -290,23 +290,24 @@ impl Meeting {
             .iter()
             .filter_map(|p| self.roster.by_participant(*p));
         let users = users.filter(audible).collect();
-        if self.config.handlers.contains(&handler) {
+        if self.placing.fleet.is_there(handler) {
             // Audio slots may follow, tiles do when somebody has spoken long enough.
             self.plan_stale |= self.speakers.report(handler, users, now);
         }
         self.settle(now)
     }
 
-    /// Which encodings of a stream its receivers at one handler want.
+    /// Which encodings of a stream its receivers at one handler want, and those
+    /// beyond it. Only where the sender sends it counts: what is wanted elsewhere
+    /// is wanted there too.
     pub fn handle_demand(
         &mut self,
         handler: HandlerId,
         demand: &EncodingDemand,
         now: Time,
     ) -> Vec<Effect> {
-        if self.config.handlers.contains(&handler) {
-            let hold_ms = self.config.limits.encoding_kept_ms;
-            let owner = self.streams.demand(handler, demand, now, hold_ms);
+        if self.is_sent_to(handler, &demand.stream_id) {
+            let owner = self.streams.demand(handler, demand);
             self.directives_stale.extend(owner);
         }
         self.settle(now)
@@ -322,24 +323,38 @@ impl Meeting {
     ) -> Vec<Effect> {
         let user = self.roster.by_participant(participant);
         if let Some(seat) = user.and_then(|user| self.roster.get_mut(user))
-            && seat.handlers.contains(&handler)
+            && seat.place.contains(handler)
         {
-            let changed = if connected {
-                seat.media_sessions.insert(handler)
+            let (changed, lost) = if connected {
+                let lost = seat.media_lost.remove(&handler);
+                (seat.media_sessions.insert(handler), lost)
             } else {
-                seat.media_sessions.remove(&handler)
+                let lost = seat.media_lost.insert(handler);
+                (seat.media_sessions.remove(&handler), lost)
             };
             if changed {
                 self.routes.touch_receiver(&seat.subscriber);
+            }
+            if lost {
+                let user = seat.user;
+                self.touch_streams(user);
             }
         }
         self.settle(now)
     }
 
-    /// How a stream arrives at its handler: told to its sender.
-    pub fn handle_telemetry(&mut self, report: StreamQualityUpdate, now: Time) -> Vec<Effect> {
+    /// How a stream arrives at a handler: told to its sender, of the one that its
+    /// pictures go to.
+    pub fn handle_telemetry(
+        &mut self,
+        handler: HandlerId,
+        report: StreamQualityUpdate,
+        now: Time,
+    ) -> Vec<Effect> {
         let stream: Option<StreamId> = report.stream_id.parse().ok();
-        if let Some(owner) = stream.and_then(|id| self.streams.get(id)).map(|s| s.owner) {
+        if self.is_sent_to(handler, &report.stream_id)
+            && let Some(owner) = stream.and_then(|id| self.streams.get(id)).map(|s| s.owner)
+        {
             self.push(owner, Body::StreamQualityUpdate(report), now);
         }
         self.settle(now)
@@ -356,6 +371,13 @@ impl Meeting {
     pub fn handle_end(&mut self) -> Vec<Effect> {
         self.end();
         std::mem::take(&mut self.out)
+    }
+
+    /// Whether pictures of this stream's owner are sent to the handler.
+    fn is_sent_to(&self, handler: HandlerId, stream: &str) -> bool {
+        let stream = stream.parse().ok().and_then(|id| self.streams.get(id));
+        let owner = stream.and_then(|stream| self.roster.get(stream.owner));
+        owner.is_some_and(|seat| seat.place.sends_to(false).any(|id| id == handler))
     }
 
     fn hear(&mut self, session: SessionId, now: Time) -> Option<UserId> {

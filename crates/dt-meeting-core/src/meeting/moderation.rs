@@ -9,10 +9,10 @@ use dt_wire::{
     },
 };
 
-use super::{Answer, Listeners, Meeting, Phase};
+use super::{Answer, Listeners, Meeting, Phase, placing::Placing};
 use crate::{
-    effects::Effect, error::ModerationError, roster::Roster, routing::Routes, seat::Seat,
-    speakers::Speakers, streams::Streams, time::Time,
+    effects::Effect, error::ModerationError, roster::Roster, seat::Seat, speakers::Speakers,
+    streams::Streams, time::Time,
 };
 
 /// People in the spotlight at most: a grid of three by three.
@@ -134,7 +134,8 @@ impl Meeting {
         self.roster = Roster::default();
         self.streams = Streams::default();
         self.speakers = Speakers::default();
-        self.routes = Routes::default();
+        self.routes.clear();
+        self.placing = Placing::default();
         self.encryption = None;
         self.spotlight.clear();
         self.listeners = Listeners::default();

@@ -9,7 +9,7 @@ use dt_wire::v1::{
 use super::{Answer, Meeting};
 use crate::{
     error::{MediaTokenError, PublishError, StreamError},
-    seat::Access,
+    seat::{Access, Gate, Line},
     streams::Published,
     time::Time,
 };
@@ -133,8 +133,15 @@ impl Meeting {
         let seat = self
             .roster
             .get(user)
-            .filter(|seat| seat.handlers.contains(&handler));
-        let gate = seat.ok_or(MediaTokenError::NotYours)?.gate();
+            .filter(|seat| seat.place.contains(handler))
+            .ok_or(MediaTokenError::NotYours)?;
+        // Nothing waits for a handler that may be gone for long.
+        let home = handler == seat.place.home();
+        let waits = home && !seat.line().is_some_and(Line::welcomed);
+        if !waits && !seat.is_registered_at(handler) {
+            return Err(MediaTokenError::NotThere);
+        }
+        let gate = if home { seat.gate() } else { Gate::default() };
         let answer = ServerMessage::new(request_id, Body::MediaToken(MediaToken::default()));
         self.send_gated(user, answer, Access::Handler(handler), gate, now);
         Ok(())

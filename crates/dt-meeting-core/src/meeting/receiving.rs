@@ -32,6 +32,7 @@ impl Meeting {
     ) -> Answer {
         let layout = layout.ok_or(LayoutError::Invalid("the layout is missing"))?;
         let layout = Layout::parse(layout, self.config.limits.video_streams_max)?;
+        self.check_mixing(&layout)?;
         if let Some(seat) = self.roster.get_mut(user) {
             apply(&mut seat.subscriber, layout)?;
             // What it looks at first may have changed while all tiles stay.
@@ -44,6 +45,8 @@ impl Meeting {
     pub(super) fn unsubscribe_layout(&mut self, user: UserId, now: Time) -> Answer {
         if let Some(seat) = self.roster.get_mut(user) {
             seat.subscriber.unsubscribe_layout()?;
+            // What is left was perhaps looked at first.
+            self.routes.touch_receiver(&seat.subscriber);
         }
         self.plan_and_push(user, now);
         Ok(Body::Ack(Ack {}))
@@ -67,8 +70,11 @@ impl Meeting {
         let options = request.options.clone().unwrap_or_default();
         let layer_bitrate = stream.layer_bitrate(&options.preferred_layer);
         let limits = [options.max_bitrate, layer_bitrate].into_iter();
+        let transcoding = options.transcoding.as_ref();
+        let transcode = transcoding.map(|wanted| self.check_transcoding(stream, wanted));
         let wanted = ByName {
             slot,
+            transcode: transcode.transpose()?,
             max_bitrate: limits.filter(|limit| *limit > 0).min().unwrap_or(0),
         };
         if let Some(seat) = self.roster.get_mut(user) {
@@ -78,6 +84,8 @@ impl Meeting {
             }
             seat.subscriber
                 .subscribe_stream(id, wanted, self.config.limits.overrides_max)?;
+            // A layout of the session before may be gone with it.
+            self.routes.touch_receiver(&seat.subscriber);
         }
         // It may be another limit alone.
         self.routes.touch(id);
@@ -163,8 +171,10 @@ impl Meeting {
                 stream_number: u32::from(stream.number.get()),
                 carrier: stream.carrier.into(),
                 codec: stream.encoded.as_str().to_owned(),
+                mixed: false,
             })
         });
+        let assignments = assignments.chain(self.mixed_assignment(seat));
         StreamAssignments {
             generation: seat.subscriber.generation(),
             assignments: assignments.collect(),

@@ -1,19 +1,25 @@
 //! What follows from the state: assignments, routes, send directives, pushes of
 //! speakers, the live number. Nothing here decides; it all can be derived anew.
 
+use std::collections::BTreeMap;
+
 use dt_frame::MediaKind;
-use dt_ids::{Slot, StreamId, UserId};
+use dt_ids::{HandlerId, Slot, StreamId, UserId};
 use dt_wire::{
-    internal::{Destination, DestinationClass, RouteMediaCommand},
+    internal::{Destination, DestinationClass, Inlet, RouteMediaCommand},
     v1::{ActiveSpeakers, EncodingDirective, SendDirective, StreamType, server_message::Body},
 };
 
-use super::{Listeners, Meeting, Phase};
+use super::{
+    Listeners, Meeting, Phase,
+    joining::for_handlers,
+    mixing::{is_readable, options},
+};
 use crate::{
     codecs::Receivers,
     effects::Effect,
     planning::{Candidate, Stage},
-    routing,
+    routing::{self, Place, Sender, Stop, Wanted, plan},
     seat::Seat,
     streams::Published,
     subscription::Subscriber,
@@ -63,6 +69,7 @@ impl Meeting {
         if std::mem::take(&mut self.plan_stale) {
             self.plan_all(now);
         }
+        self.drive_moves(now);
         for stream in self.routes.take_stale() {
             self.route(stream, now);
         }
@@ -125,6 +132,7 @@ impl Meeting {
             kind: stream.kind,
             muted: stream.muted,
             codec: stream.encoded,
+            mixable: stream.is_audio() && is_readable(stream),
             rank: self.speakers.rank(stream.owner),
             promoted_rank: self.speakers.promoted_rank(stream.owner),
             last_spoke: self.speakers.last_spoke(stream.owner),
@@ -161,47 +169,116 @@ impl Meeting {
         true
     }
 
-    /// Tells the stream's handler its whole set of receivers, if that changed.
+    /// Tells handlers the whole way of a stream, if that changed: first those that
+    /// are to do something.
     fn route(&mut self, id: StreamId, now: Time) {
         let stream = self.streams.get(id);
         let owner = stream.and_then(|s| self.roster.get(s.owner));
-        let handler = owner.and_then(|seat| seat.handlers.first().copied());
-        let destinations = self.destinations(id);
-        if let Some(owner) = owner {
-            self.directives_stale.insert(owner.user);
+        self.directives_stale.extend(owner.map(|seat| seat.user));
+        let ways = self.ways(id);
+        if !ways.is_empty() && !self.is_routed(id) {
+            let assume_ms = self.config.limits.demand_ms;
+            self.streams.begin(id, now, assume_ms);
         }
-        if !destinations.is_empty() && !self.routes.is_routed(id) {
-            let hold_ms = self.config.limits.encoding_kept_ms;
-            self.streams.begin(id, now, hold_ms);
-        }
-        if let Some(handler) = self.routes.update(id, handler, &destinations) {
-            let command = RouteMediaCommand {
-                source_stream_id: id.to_string(),
-                meeting_id: self.config.meeting.to_string(),
-                generation: Some(self.counter.next()),
-                destinations,
-                ..RouteMediaCommand::default()
-            };
-            self.out.push(Effect::Route { handler, command });
+        let mut told = self.routes.told(id);
+        told.retain(|handler| !ways.contains_key(handler) && self.placing.fleet.is_there(*handler));
+        let none = told.into_iter().map(|handler| (handler, Wanted::default()));
+        for (handler, wanted) in ways.into_iter().chain(none) {
+            let generation = self.routes.update(id, handler, &wanted, &mut self.counter);
+            if generation.is_some() {
+                let command = RouteMediaCommand {
+                    source_stream_id: id.to_string(),
+                    meeting_id: self.config.meeting.to_string(),
+                    generation,
+                    destinations: wanted.destinations,
+                    inlet: wanted.inlet,
+                    ..RouteMediaCommand::default()
+                };
+                self.out.push(Effect::Route { handler, command });
+            }
         }
     }
 
-    /// Who gets a stream now: nobody while it is muted.
-    pub(super) fn destinations(&self, id: StreamId) -> Vec<Destination> {
-        let Some(stream) = self.streams.get(id).filter(|stream| !stream.muted) else {
-            return Vec::new();
+    pub(super) fn is_routed(&self, id: StreamId) -> bool {
+        let fleet = &self.placing.fleet;
+        self.routes.is_routed(id, |handler| fleet.is_there(handler))
+    }
+
+    /// What each handler is to do with a stream; nothing while it is muted.
+    fn ways(&mut self, id: StreamId) -> BTreeMap<HandlerId, Wanted> {
+        let stops = self.stops(id);
+        let numbers = self.routes.number(id, &stops);
+        let Some(stream) = self.streams.get(id) else {
+            return BTreeMap::new();
         };
-        let receivers = self.routes.receivers(id).filter_map(|(user, slot)| {
-            let seat = self.roster.get(user).filter(|seat| seat.receives())?;
-            Some(Destination {
-                participant_id: seat.participant.to_string(),
-                stream_number: routing::label(&seat.subscriber, slot),
-                class: self.class(stream, &seat.subscriber, slot).into(),
-                max_bitrate: seat.subscriber.max_bitrate(id),
-                ..Destination::default()
-            })
+        let slots: BTreeMap<UserId, Slot> = self.routes.receivers(id).collect();
+        let ways = stops.into_iter().map(|(handler, stop)| {
+            let people = stop.receivers.iter();
+            let people = people.filter_map(|user| self.destination(stream, *user, slots[user]));
+            let onward = stop.onward.iter().filter_map(|hop| {
+                let number = numbers.get(&(handler, hop.peer))?;
+                Some(routing::outlet(hop, *number))
+            });
+            let inlet = stop.inlet.and_then(|hop| {
+                Some(Inlet {
+                    handler_id: hop.peer.to_string(),
+                    route_id: *numbers.get(&(hop.peer, handler))?,
+                    origin_handler_id: hop.origin.to_string(),
+                    hops: hop.hops,
+                    stream: Some(for_handlers(stream.to_wire())),
+                    participant_id: stream.participant.to_string(),
+                    user_id: stream.owner.0,
+                })
+            });
+            let wanted = Wanted {
+                inlet,
+                destinations: people.chain(onward).collect(),
+                people: stop.receivers,
+            };
+            (handler, wanted)
         });
-        receivers.collect()
+        ways.filter(|(_, wanted)| !wanted.destinations.is_empty())
+            .collect()
+    }
+
+    fn stops(&self, id: StreamId) -> BTreeMap<HandlerId, Stop> {
+        let stream = self.streams.get(id).filter(|stream| !stream.muted);
+        let owner = stream.and_then(|stream| self.roster.get(stream.owner));
+        let (Some(stream), Some(owner)) = (stream, owner) else {
+            return BTreeMap::new();
+        };
+        let sender = Sender {
+            place: &owner.place,
+            audio: stream.is_audio(),
+            lost_at: &|handler| owner.media_lost.contains(&handler),
+            is_there: &|handler| self.placing.fleet.is_there(handler),
+            passed_on: &|from, to| self.routes.passed_on(id, from, to),
+            brings: &|handler, user| self.routes.brings(handler, id, user),
+        };
+        let receivers = self.routes.receivers(id).filter_map(|(user, _)| {
+            let seat = self.roster.get(user).filter(|seat| seat.receives())?;
+            let home = || Place::new(seat.place.home(), None);
+            let anew = self.is_made_anew(stream, user);
+            Some((user, if anew { home() } else { seat.place }))
+        });
+        let receivers: Vec<(UserId, Place)> = receivers.collect();
+        plan(
+            &sender,
+            receivers.iter().map(|(user, place)| (*user, place)),
+        )
+    }
+
+    /// A receiver as a handler is told it.
+    fn destination(&self, stream: &Published, user: UserId, slot: Slot) -> Option<Destination> {
+        let seat = self.roster.get(user)?;
+        Some(Destination {
+            participant_id: seat.participant.to_string(),
+            stream_number: routing::label(&seat.subscriber, slot),
+            class: self.class(stream, &seat.subscriber, slot).into(),
+            max_bitrate: seat.subscriber.max_bitrate(stream.id),
+            options: options(&seat.subscriber, stream, slot),
+            ..Destination::default()
+        })
     }
 
     /// What a picture matters to a receiver beside its others.
@@ -256,7 +333,7 @@ impl Meeting {
             Listeners::One(user) => user != stream.owner,
             Listeners::Several => true,
         };
-        self.routes.is_routed(stream.id) || (stream.is_audio() && !stream.muted && heard)
+        self.is_routed(stream.id) || (stream.is_audio() && !stream.muted && heard)
     }
 
     /// Tells a sender what to send, if that changed.
@@ -272,14 +349,27 @@ impl Meeting {
         }
     }
 
+    /// The handlers that somebody's streams go to, home first.
+    fn sends_to(&self, seat: &Seat, audio: bool) -> Vec<String> {
+        let home = seat.place.home();
+        let is_there = |handler: &HandlerId| self.placing.fleet.is_there(*handler);
+        let others = seat.place.sends_to(audio).filter(|id| *id != home);
+        // It stays the home while no other one is there.
+        let all = std::iter::once(home).chain(others.filter(is_there));
+        all.map(|id| id.to_string()).collect()
+    }
+
     pub(super) fn directive(&self, user: UserId) -> SendDirective {
         let Some(seat) = self.roster.get(user) else {
             return SendDirective::default();
         };
-        let handler_ids: Vec<String> = seat.handlers.iter().map(ToString::to_string).collect();
+        let (picture_ids, sound_ids) = (self.sends_to(seat, false), self.sends_to(seat, true));
         let streams = seat.streams.iter().filter_map(|id| self.streams.get(*id));
         let encodings = streams.flat_map(|stream| {
-            let handler_ids = handler_ids.clone();
+            let handler_ids = match stream.is_audio() {
+                true => sound_ids.clone(),
+                false => picture_ids.clone(),
+            };
             let codec = match stream.encoded {
                 codec if codec == stream.published => "",
                 codec => codec.as_str(),

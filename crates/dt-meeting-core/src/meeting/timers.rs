@@ -41,7 +41,8 @@ impl Meeting {
         let encryption = self.encryption.as_ref().and_then(|e| e.next_timeout());
         let demand = self.streams.next_timeout();
         let others = empty.into_iter().chain(speakers).chain(encryption);
-        seats.chain(others).chain(demand).min()
+        let moves = self.next_move();
+        seats.chain(others).chain(demand).chain(moves).min()
     }
 
     /// Does what is due at `now`. Calling it early does no harm.

@@ -34,6 +34,8 @@ pub(crate) struct Candidate {
     pub(crate) muted: bool,
     /// What it is encoded with now.
     pub(crate) codec: FourCc,
+    /// A handler could mix it.
+    pub(crate) mixable: bool,
     /// Place among all who speak now.
     pub(crate) rank: Option<usize>,
     /// Place among those who have spoken long enough to be shown.
@@ -78,6 +80,17 @@ impl Stage {
         self.numbers
             .get(&stream)
             .map(|number| &self.candidates[*number])
+    }
+
+    /// All voices that can be mixed for somebody.
+    pub(crate) fn voices_for(
+        &self,
+        (me, codecs): (UserId, &Codecs),
+    ) -> impl Iterator<Item = StreamId> {
+        let decodes = codecs.knows(FourCc::Opus);
+        let voices = self.candidates.iter();
+        let voices = voices.filter(move |c| decodes && c.mixable && c.user != me);
+        voices.map(|c| c.stream)
     }
 
     pub(crate) fn is_video(&self, stream: StreamId) -> bool {

@@ -32,7 +32,7 @@ const LAST_TRIES: u32 = 3;
 pub(super) enum ToHandler {
     Register(RegisterParticipant),
     Unregister(UnregisterParticipant),
-    Route(RouteMediaCommand),
+    Route(Box<RouteMediaCommand>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -174,11 +174,12 @@ impl Worker {
                 Ok(_) => return true,
                 Err(error) => error,
             },
-            ToHandler::Route(c) => match handler.route_media(c.clone()).await {
+            ToHandler::Route(c) => match handler.route_media((**c).clone()).await {
                 Ok(answer) => {
-                    let ours = c.generation.map_or(0, |g| g.lease);
-                    if let Some(applied) = answer.applied.filter(|g| g.lease > ours) {
-                        self.meeting.send(Command::Applied(applied)).await;
+                    if let Some(applied) = answer.applied {
+                        let stream = c.source_stream_id.parse().ok();
+                        let done = Command::Applied(id, stream, applied);
+                        self.meeting.send(done).await;
                     }
                     return true;
                 }
@@ -220,11 +221,11 @@ mod tests {
     use super::*;
 
     fn route(stream: &str, counter: u64) -> ToHandler {
-        ToHandler::Route(RouteMediaCommand {
+        ToHandler::Route(Box::new(RouteMediaCommand {
             source_stream_id: stream.to_owned(),
             generation: Some(dt_wire::internal::Generation { lease: 1, counter }),
             ..RouteMediaCommand::default()
-        })
+        }))
     }
 
     fn counter(command: Option<ToHandler>) -> Option<u64> {

@@ -9,7 +9,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use dt_ids::{HandlerId, MeetingCode, MeetingId, ParticipantId};
+use dt_ids::{HandlerId, MeetingCode, MeetingId, ParticipantId, StreamId};
 use dt_meeting_core::{
     Join, JoinError, KeeperFactory, Meeting, Resume, SessionId, Settings, SettingsError,
 };
@@ -48,12 +48,16 @@ pub(crate) enum Command {
     /// A media handler has applied a registration.
     Registered(HandlerId, ParticipantId, Generation),
     RegistrationFailed(HandlerId, ParticipantId),
-    /// A media handler says which generation of a route is in force.
-    Applied(Generation),
+    /// A media handler says which generation of a stream's route is in force.
+    Applied(HandlerId, Option<StreamId>, Generation),
     /// A media handler tells something.
     Handler(HandlerId, handler_event::Event),
-    /// It is about to be joined; its settings may have changed.
-    Assigned(Settings, Keepers, oneshot::Sender<()>),
+    /// A media handler tells nothing any more.
+    HandlerGone(HandlerId),
+    /// There is a new link to a media handler.
+    HandlerBack(Arc<Link>),
+    /// It is about to be joined; its settings and its handlers may have changed.
+    Assigned(Settings, Keepers, Vec<Arc<Link>>, oneshot::Sender<()>),
     Settings(
         Settings,
         Keepers,
@@ -131,13 +135,11 @@ pub(crate) fn start(
         lease_ms: inner.config.lease_ms,
         handle: handle.clone(),
     };
+    // From here on it hears of handlers that go; of those that did before, its
+    // task finds out.
     inner.meetings.insert(handle.clone(), code);
     inner.tasks.spawn(keeper.run(watcher));
-    let queues = links
-        .into_iter()
-        .map(|link| (link.id, commands::start(inner, link, handle.clone())))
-        .collect();
-    let task = task::Task::new(Arc::clone(inner), meeting, core, queues, live);
+    let task = task::Task::new(Arc::clone(inner), handle, core, links, live);
     inner.tasks.spawn(task.run(inbox));
     tracing::info!(meeting_id = %meeting, "meeting started");
 }

@@ -17,10 +17,10 @@ use tokio::{
 };
 
 use super::{
-    Command, Outbox, Outgoing, Way,
-    commands::{Queue, ToHandler},
+    Command, Handle, Outbox, Outgoing, Way,
+    commands::{self, Queue, ToHandler},
 };
-use crate::{Inner, lease::Live};
+use crate::{Inner, handler::Link, lease::Live};
 
 /// Why a meeting's task ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub(super) struct Task {
     core: Meeting,
     sessions: HashMap<SessionId, Outbox>,
     queues: HashMap<HandlerId, Queue>,
+    /// For those who carry out commands.
+    handle: Handle,
     live: watch::Sender<Live>,
     participants: usize,
     end: Option<End>,
@@ -51,22 +53,42 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(
         inner: Arc<Inner>,
-        meeting: MeetingId,
+        handle: Handle,
         core: Meeting,
-        queues: HashMap<HandlerId, Queue>,
+        links: Vec<Arc<Link>>,
         live: watch::Sender<Live>,
     ) -> Self {
-        Self {
+        let mut task = Self {
             inner,
-            meeting,
+            meeting: handle.meeting(),
             core,
             sessions: HashMap::new(),
-            queues,
+            queues: HashMap::new(),
+            handle,
             live,
             participants: 0,
             end: None,
             slow: Vec::new(),
+        };
+        let now = task.now();
+        for link in links {
+            let (id, load) = (link.id, link.load());
+            let effects = if link.is_gone() {
+                task.core.handle_handler_gone(id, now)
+            } else {
+                task.core.handle_load(id, &load, now)
+            };
+            task.connect(link);
+            task.carry_out(effects);
         }
+        task
+    }
+
+    /// Commands to a handler go by this link from now on.
+    fn connect(&mut self, link: Arc<Link>) {
+        let id = link.id;
+        let queue = commands::start(&self.inner, link, self.handle.clone());
+        self.queues.insert(id, queue);
     }
 
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
@@ -161,10 +183,31 @@ impl Task {
             Command::RegistrationFailed(handler, participant) => {
                 core.handle_registration_failed(handler, participant, now)
             }
-            Command::Applied(generation) => core.handle_applied(generation, now),
+            Command::Applied(handler, stream, generation) => {
+                core.handle_applied(handler, stream, generation, now)
+            }
             Command::Handler(handler, event) => handler_event(core, handler, event, now),
-            Command::Assigned(settings, keepers, reply) => {
+            Command::HandlerGone(handler) => core.handle_handler_gone(handler, now),
+            Command::HandlerBack(link) => {
+                if !self.queues.contains_key(&link.id) {
+                    return;
+                }
+                let id = link.id;
+                self.connect(link);
+                self.core.handle_handler_back(id, now)
+            }
+            Command::Assigned(settings, keepers, links, reply) => {
+                let ids: Vec<HandlerId> = links.iter().map(|link| link.id).collect();
+                for link in links {
+                    if !self.queues.contains_key(&link.id) {
+                        self.connect(link);
+                    }
+                }
+                let core = &mut self.core;
                 core.handle_assigned(now);
+                let effects = core.handle_handlers(&ids, now);
+                self.carry_out(effects);
+                let core = &mut self.core;
                 let _ = reply.send(());
                 match core.handle_settings(settings, keepers, now) {
                     Ok(effects) => effects,
@@ -235,7 +278,9 @@ impl Task {
                 Effect::Unregister { handler, command } => {
                     self.tell(handler, ToHandler::Unregister(command));
                 }
-                Effect::Route { handler, command } => self.tell(handler, ToHandler::Route(command)),
+                Effect::Route { handler, command } => {
+                    self.tell(handler, ToHandler::Route(Box::new(command)));
+                }
                 Effect::Live { participants } => self.count(participants),
                 Effect::Quality {
                     packet_loss,
@@ -296,6 +341,7 @@ impl Task {
                 response.media_servers = servers;
             }
             Some(Body::MediaToken(token)) => token.media_server = servers.into_iter().next(),
+            Some(Body::HandlerAssigned(more)) => more.media_server = servers.into_iter().next(),
             _ => {}
         }
     }
@@ -323,8 +369,10 @@ fn handler_event(core: &mut Meeting, handler: HandlerId, event: Event, now: Time
                 packet_loss: report.packet_loss,
                 rtt_ms: 0,
             };
-            core.handle_telemetry(report, now)
+            core.handle_telemetry(handler, report, now)
         }
+        Event::Flow(flow) => core.handle_flow(handler, &flow, now),
+        Event::Load(load) => core.handle_load(handler, &load, now),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -56,11 +59,16 @@ pub(crate) struct Recorder {
     pub(crate) certificate: Mutex<Bytes>,
     /// Registrations wait while this is false.
     answers: watch::Sender<bool>,
+    /// Nobody gets through to it.
+    away: AtomicBool,
+    number: u32,
 }
 
 impl Recorder {
-    fn new() -> Self {
+    fn new(number: u32) -> Self {
         Self {
+            away: AtomicBool::new(false),
+            number,
             id: HandlerId::random(),
             registered: Mutex::default(),
             unregistered: Mutex::default(),
@@ -73,6 +81,23 @@ impl Recorder {
 
     pub(crate) fn answer(&self, answers: bool) {
         self.answers.send_replace(answers);
+    }
+
+    /// It stops telling, and forgets everything.
+    pub(crate) fn go_away(&self) {
+        self.away.store(true, Ordering::SeqCst);
+        self.registered.lock().unwrap().clear();
+        self.routes.lock().unwrap().clear();
+        *self.listener.lock().unwrap() = None;
+    }
+
+    pub(crate) fn come_back(&self) {
+        self.away.store(false, Ordering::SeqCst);
+    }
+
+    /// Route ids with these high bits lead to it.
+    pub(crate) fn route_space(&self) -> u32 {
+        0x100 + self.number
     }
 
     pub(crate) async fn tell(&self, meeting: MeetingId, event: handler_event::Event) {
@@ -106,14 +131,18 @@ impl MediaHandler for Recorder {
         &self,
         _: RegisterController,
     ) -> RpcResult<RegisterControllerResponse> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(RpcError::Unavailable("it is away".into()));
+        }
         Ok(RegisterControllerResponse {
             handler_id: self.id.to_string(),
             endpoint: Some(Endpoint {
-                url: "https://*:8443/mh/0".into(),
+                url: format!("https://*:8443/mh/{}", self.number),
                 certificate_hashes: vec![self.certificate.lock().unwrap().clone()],
                 ..Endpoint::default()
             }),
             connection_token_key: Bytes::from_static(&KEY),
+            route_space: self.route_space(),
         })
     }
 
@@ -164,11 +193,12 @@ impl MediaHandler for Recorder {
     }
 }
 
-struct Directory(Arc<Recorder>);
+struct Directory(Vec<Arc<Recorder>>);
 
 impl HandlerDirectory for Directory {
     fn handler(&self, handler: HandlerId) -> Option<Arc<dyn MediaHandler>> {
-        (handler == self.0.id).then(|| Arc::clone(&self.0) as Arc<dyn MediaHandler>)
+        let found = self.0.iter().find(|recorder| recorder.id == handler);
+        found.map(|recorder| Arc::clone(recorder) as Arc<dyn MediaHandler>)
     }
 }
 
@@ -224,7 +254,9 @@ impl Clock for Virtual {
 
 pub(crate) struct Bench {
     pub(crate) controller: Arc<MeetingController>,
+    /// The first one.
     pub(crate) handler: Arc<Recorder>,
+    pub(crate) handlers: Vec<Arc<Recorder>>,
     pub(crate) registry: Arc<Register>,
     pub(crate) state: Arc<MemoryState>,
     pub(crate) meeting: MeetingId,
@@ -238,7 +270,7 @@ pub(crate) struct Bench {
 async fn start(
     master_key: &MasterKey,
     registry: &Arc<Register>,
-    handler: &Arc<Recorder>,
+    handlers: &[Arc<Recorder>],
     state: &Arc<MemoryState>,
     verifier: &Arc<Verifier>,
     change: impl FnOnce(&mut Config),
@@ -252,7 +284,7 @@ async fn start(
     change(&mut config);
     let dependencies = Dependencies {
         registry: Arc::clone(registry) as Arc<dyn Registry>,
-        handlers: Arc::new(Directory(Arc::clone(handler))),
+        handlers: Arc::new(Directory(handlers.to_vec())),
         state: Arc::clone(state) as Arc<dyn dt_store::StateStore>,
         verifier: Arc::clone(verifier),
     };
@@ -262,14 +294,23 @@ async fn start(
 impl Bench {
     /// A controller with one meeting of so many seats.
     pub(crate) async fn with(participants_max: u32, change: impl FnOnce(&mut Config)) -> Self {
-        let bench = Self::without_meeting(change).await;
+        Self::at(1, participants_max, change).await
+    }
+
+    /// The same, with so many handlers.
+    pub(crate) async fn at(
+        handlers: u32,
+        participants_max: u32,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let bench = Self::without_meeting(handlers, change).await;
         bench.assign(participants_max).await.unwrap();
         bench
     }
 
     /// A controller with one end-to-end encrypted meeting.
     pub(crate) async fn encrypted() -> Self {
-        let mut bench = Self::without_meeting(|_| {}).await;
+        let mut bench = Self::without_meeting(1, |_| {}).await;
         bench.encrypted = true;
         bench.assign(600).await.unwrap();
         bench
@@ -282,7 +323,7 @@ impl Bench {
         self.controller = start(
             &self.master_key,
             &self.registry,
-            &self.handler,
+            &self.handlers,
             &self.state,
             &self.verifier,
             |_| {},
@@ -291,18 +332,19 @@ impl Bench {
         self.assign(600).await.unwrap();
     }
 
-    async fn without_meeting(change: impl FnOnce(&mut Config)) -> Self {
-        let handler = Arc::new(Recorder::new());
+    async fn without_meeting(handlers: u32, change: impl FnOnce(&mut Config)) -> Self {
+        let handlers: Vec<_> = (0..handlers).map(|n| Arc::new(Recorder::new(n))).collect();
         let registry = Arc::new(Register::default());
         let state = Arc::new(MemoryState::with_clock(Arc::new(Virtual(Instant::now()))));
         let key = SigningKey::random();
         let keys = StaticJwks([key.public()].into_iter().collect());
         let verifier = Arc::new(Verifier::new("darktower", Arc::new(keys)));
         let master_key = MasterKey::random();
-        let controller = start(&master_key, &registry, &handler, &state, &verifier, change).await;
+        let controller = start(&master_key, &registry, &handlers, &state, &verifier, change).await;
         Self {
             controller,
-            handler,
+            handler: Arc::clone(&handlers[0]),
+            handlers,
             registry,
             state,
             meeting: MeetingId::random(),
@@ -332,7 +374,7 @@ impl Bench {
         let request = AssignMeeting {
             meeting_id: self.meeting.to_string(),
             config: Some(self.config(max_participants)),
-            handler_ids: vec![self.handler.id.to_string()],
+            handler_ids: self.handlers.iter().map(|h| h.id.to_string()).collect(),
         };
         self.controller.assign_meeting(request).await.map(|_| ())
     }

@@ -9,6 +9,7 @@
 
 mod bench;
 mod encryption;
+mod handlers;
 mod hostile;
 mod joining;
 mod lifetime;

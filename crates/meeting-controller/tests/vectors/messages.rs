@@ -3,18 +3,19 @@
 use bytes::Bytes;
 use dt_wire::v1::{
     Ack, ActiveSpeakers, Carrier, ClientKind, ClientMessage, ConnectionState, DecoderState,
-    EncodingDirective, EndMeeting, ErrorCode, ErrorMessage, GridLayout, HealthReport, Heartbeat,
-    JoinRequest, JoinResponse, Layout, Leave, LeaveReason, MediaClientMessage, MediaHello,
-    MediaServerInfo, MediaServerMessage, MediaStream, MediaToken, MediaWelcome, MeetingInfo,
-    MeetingUpdated, Participant, ParticipantCapabilities, ParticipantJoined, ParticipantLeft,
-    ParticipantUpdated, PublishStream, ReceiverReport, RemoveParticipant, RequestKeyframe,
-    RequestMediaToken, Role, SendDirective, SenderReport, ServerMessage, SessionCarrier, SetMute,
-    SetSpotlight, SimulcastLayer, SpeakerLayout, StreamAssignment, StreamAssignments,
-    StreamMetadata, StreamMute, StreamPublished, StreamQualityUpdate, StreamType,
-    StreamUnpublished, SubscribeLayout, SubscribeStream, SubscriptionAck, SubscriptionOptions,
-    TileReport, UnpublishStream, UnsubscribeLayout, UnsubscribeStream, UpdateLayout, VideoMetadata,
-    client_message::Body as C, layout::Kind, media_client_message::Body as M,
-    media_server_message::Body as N, server_message::Body as S,
+    EncodingDirective, EndMeeting, ErrorCode, ErrorMessage, GridLayout, HandlerAssigned,
+    HandlerRemoved, HealthReport, Heartbeat, JoinRequest, JoinResponse, Layout, Leave, LeaveReason,
+    MediaClientMessage, MediaHello, MediaServerInfo, MediaServerMessage, MediaStream, MediaToken,
+    MediaWelcome, MeetingInfo, MeetingUpdated, Participant, ParticipantCapabilities,
+    ParticipantJoined, ParticipantLeft, ParticipantUpdated, PublishStream, ReceiverReport,
+    RemoveParticipant, RequestKeyframe, RequestMediaToken, Role, SendDirective, SenderReport,
+    ServerMessage, SessionCarrier, SetMute, SetSpotlight, SimulcastLayer, SpeakerLayout,
+    StreamAssignment, StreamAssignments, StreamMetadata, StreamMute, StreamPublished,
+    StreamQualityUpdate, StreamType, StreamUnpublished, SubscribeLayout, SubscribeStream,
+    SubscriptionAck, SubscriptionOptions, TileReport, Transcoding, UnpublishStream,
+    UnsubscribeLayout, UnsubscribeStream, UpdateLayout, VideoMetadata, client_message::Body as C,
+    layout::Kind, media_client_message::Body as M, media_server_message::Body as N,
+    server_message::Body as S,
 };
 use prost::Message as _;
 
@@ -122,6 +123,7 @@ fn layout() -> Layout {
         excluded_user_ids: vec![u64::MAX],
         prefer_video_over_audio: true,
         include_self: false,
+        mix_audio: true,
     }
 }
 
@@ -221,6 +223,10 @@ pub(crate) fn from_clients() -> Vec<Vector> {
                 options: Some(SubscriptionOptions {
                     preferred_layer: "low".into(),
                     max_bitrate: 300_000,
+                    transcoding: Some(Transcoding {
+                        codec: "opus".into(),
+                        bitrate: 16_000,
+                    }),
                 }),
                 slot: 9,
             }),
@@ -492,7 +498,37 @@ pub(crate) fn from_servers() -> Vec<Vector> {
                     stream_number: 2,
                     carrier: Carrier::Stream.into(),
                     codec: "vp08".into(),
+                    mixed: false,
                 }],
+            }),
+        ),
+        server(
+            "stream_assignments_mixed",
+            0,
+            S::StreamAssignments(StreamAssignments {
+                generation: 2,
+                assignments: vec![StreamAssignment {
+                    slot: 100,
+                    stream_type: StreamType::Audio.into(),
+                    carrier: Carrier::Datagram.into(),
+                    codec: "opus".into(),
+                    mixed: true,
+                    ..StreamAssignment::default()
+                }],
+            }),
+        ),
+        server(
+            "handler_assigned",
+            0,
+            S::HandlerAssigned(HandlerAssigned {
+                media_server: Some(handler()),
+            }),
+        ),
+        server(
+            "handler_removed",
+            0,
+            S::HandlerRemoved(HandlerRemoved {
+                handler_id: HANDLER.into(),
             }),
         ),
         server("send_directive", 0, S::SendDirective(directive())),

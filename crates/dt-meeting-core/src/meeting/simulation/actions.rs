@@ -25,6 +25,7 @@ impl World {
             5..=9 => self.speakers(),
             10..=12 => self.media_session(client),
             13 => self.settings(),
+            21..=24 => self.change_handler(),
             18..=20 => self.demand(),
             14 if self.chance(10) => self.end(),
             _ if self.clients[client].session.is_none() => self.come(client),
@@ -73,9 +74,12 @@ impl World {
         }
         loud.truncate(count);
         loud.push(ParticipantId::from_bytes(self.rng.random()));
-        let effects = self
-            .meeting
-            .handle_speakers(self.handler.id, &loud, self.now);
+        let handler = self.any_handler();
+        if self.handlers[handler].gone {
+            return None;
+        }
+        let id = self.handlers[handler].id;
+        let effects = self.meeting.handle_speakers(id, &loud, self.now);
         self.apply(effects);
         None
     }
@@ -85,10 +89,15 @@ impl World {
             .user(client)
             .and_then(|user| self.meeting.roster.get(user));
         let participant = seat.map(|seat| seat.participant)?;
-        let connected = self.chance(60);
-        let effects =
-            self.meeting
-                .handle_media_session(self.handler.id, participant, connected, self.now);
+        let connected = self.chance(70);
+        let handler = self.any_handler();
+        if self.handlers[handler].gone {
+            return None;
+        }
+        let id = self.handlers[handler].id;
+        let effects = self
+            .meeting
+            .handle_media_session(id, participant, connected, self.now);
         self.apply(effects);
         None
     }
@@ -110,10 +119,16 @@ impl World {
             encodings,
         };
         let stream = demand.stream_id.parse().expect("a UUID");
-        if self.meeting.streams.get(stream).is_some() {
-            self.wishes.report(stream, &demand, self.now);
+        let handler = self.any_handler();
+        if self.handlers[handler].gone {
+            return None;
         }
-        let id = self.handler.id;
+        let id = self.handlers[handler].id;
+        let stream_of = self.meeting.streams.get(stream);
+        let owner = stream_of.and_then(|s| self.meeting.roster.get(s.owner));
+        if owner.is_some_and(|seat| seat.place.sends_to(false).any(|h| h == id)) {
+            self.wishes.report(stream, id, &demand);
+        }
         let effects = self.meeting.handle_demand(id, &demand, self.now);
         self.apply(effects);
         None
@@ -381,7 +396,10 @@ impl World {
                 encoding: 0,
             }),
             90 => Request::RequestMediaToken(RequestMediaToken {
-                handler_id: self.handler.id.to_string(),
+                handler_id: {
+                    let handler = self.any_handler();
+                    self.handlers[handler].id.to_string()
+                },
             }),
             91 => Request::StreamQualityUpdate(StreamQualityUpdate {
                 stream_id,
@@ -495,6 +513,7 @@ impl World {
             },
             prefer_video_over_audio: self.chance(50),
             include_self: self.chance(30),
+            mix_audio: false,
         }
     }
 }

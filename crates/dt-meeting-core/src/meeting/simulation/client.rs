@@ -197,6 +197,8 @@ impl View {
             Body::SubscriptionAck(_) | Body::MediaToken(_) | Body::StreamQualityUpdate(_) => {}
             Body::JoinResponse(_) | Body::Error(_) => unreachable!("taken before"),
             Body::MeetingUpdated(updated) => self.meeting = updated.meeting.expect("what is new"),
+            // Looked at by the world.
+            Body::HandlerAssigned(_) | Body::HandlerRemoved(_) => {}
             Body::Mls(_) | Body::E2eeEntry(_) => panic!("this meeting is not encrypted"),
         }
     }

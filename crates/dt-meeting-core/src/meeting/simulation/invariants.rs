@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dt_frame::FourCc;
 use dt_ids::{Slot, StreamId, UserId};
-use dt_wire::{
-    internal::{Destination, DestinationClass},
-    v1::StreamType,
-};
+use dt_wire::{internal::DestinationClass, v1::StreamType};
 
 use super::World;
 use crate::{seat::Seat, streams::Published};
@@ -31,7 +28,8 @@ impl World {
 
     /// `asked` is the one who asked for something in this step: a layout of its
     /// own making may move its tiles.
-    pub(super) fn check(&self, before: &Snapshot, asked: Option<UserId>) {
+    pub(super) fn check(&mut self, before: &Snapshot, asked: Option<UserId>) {
+        self.check_ways();
         let meeting = &self.meeting;
         meeting.roster.check_indexes();
         assert_eq!(self.live, meeting.status().seats);
@@ -51,8 +49,8 @@ impl World {
             }
         }
         self.check_spotlight();
-        self.check_routes();
-        self.check_handler();
+        self.check_directives();
+        self.check_handlers();
         for client in &self.clients {
             self.check_client(client);
         }
@@ -106,31 +104,23 @@ impl World {
         }
     }
 
-    /// Routes and directives, derived anew from assignments.
-    fn check_routes(&self) {
+    /// Directives, derived anew from assignments.
+    fn check_directives(&self) {
         let meeting = &self.meeting;
-        let mut wanted: BTreeMap<StreamId, Vec<Destination>> = BTreeMap::new();
+        let mut wanted = BTreeSet::new();
         for seat in meeting.roster.iter().filter(|seat| seat.receives()) {
-            for (slot, stream) in seat.subscriber.assigned() {
-                if meeting.streams.get(*stream).is_some_and(|s| s.muted) {
-                    continue;
+            let there = |h| self.handlers.iter().any(|x| x.id == h && !x.gone);
+            for stream in seat.subscriber.assigned().values() {
+                let of = meeting.streams.get(*stream).expect("it is published");
+                let owner = meeting.roster.get(of.owner).expect("by somebody");
+                let sound = of.is_audio();
+                let (mut ends, mut begins) =
+                    (seat.place.receives_from(sound), owner.place.sends_to(sound));
+                if !of.muted && ends.any(there) && begins.any(there) {
+                    wanted.insert(*stream);
                 }
-                wanted.entry(*stream).or_default().push(Destination {
-                    participant_id: seat.participant.to_string(),
-                    stream_number: seat.subscriber.generation() << 24 | slot.get(),
-                    class: self.class(seat, *slot, *stream).into(),
-                    max_bitrate: seat.subscriber.max_bitrate(*stream),
-                    ..Destination::default()
-                });
             }
         }
-        let sent: BTreeMap<_, _> = meeting
-            .routes
-            .sent()
-            .iter()
-            .map(|(s, (_, d))| (*s, d.clone()))
-            .collect();
-        assert_eq!(sent, wanted, "routes are the assignments");
         for seat in meeting.roster.iter() {
             for told in meeting.directive(seat.user).encodings {
                 let id: StreamId = told.stream_id.parse().expect("a UUID");
@@ -140,11 +130,11 @@ impl World {
                     let heard = others
                         .filter(|s| s.receives())
                         .any(|s| s.subscriber.hears());
-                    let wanted = wanted.contains_key(&id) || (heard && !stream.muted);
+                    let wanted = wanted.contains(&id) || (heard && !stream.muted);
                     assert_eq!(told.active, wanted, "whoever may be heard is sent");
-                } else if wanted.contains_key(&id) {
-                    let kept_ms = meeting.config.limits.encoding_kept_ms;
-                    self.wishes.check(id, &told, self.now, kept_ms);
+                } else if wanted.contains(&id) {
+                    let assumed_ms = meeting.config.limits.demand_ms;
+                    self.wishes.check(id, &told, self.now, assumed_ms);
                 } else {
                     assert!(!told.active, "what nobody watches is not sent");
                 }
@@ -154,7 +144,7 @@ impl World {
     }
 
     /// What a stream matters to a receiver.
-    fn class(&self, seat: &Seat, slot: Slot, stream: StreamId) -> DestinationClass {
+    pub(super) fn class(&self, seat: &Seat, slot: Slot, stream: StreamId) -> DestinationClass {
         let meeting = &self.meeting;
         let stream = meeting.streams.get(stream).expect("it is published");
         let favoured = meeting.spotlight.contains(&stream.owner)
@@ -194,38 +184,33 @@ impl World {
         }
     }
 
-    /// What the handler was told is what is true.
-    fn check_handler(&self) {
-        if self.ended {
-            assert!(
-                self.handler.registered.is_empty(),
-                "an ended meeting leaves nobody there"
-            );
-            return;
-        }
-        let sent = self.meeting.routes.sent().iter();
-        let sent: BTreeMap<_, _> = sent.map(|(s, (_, d))| (s.to_string(), d.clone())).collect();
-        assert_eq!(self.handler.routes, sent);
-        let seats: BTreeSet<_> = self
-            .meeting
-            .roster
-            .iter()
-            .map(|s| s.participant.to_string())
-            .collect();
-        let registered: BTreeSet<_> = self.handler.registered.keys().cloned().collect();
-        assert_eq!(
-            registered, seats,
-            "exactly those with a seat are registered"
-        );
-        for seat in self.meeting.roster.iter() {
-            let told = &self.handler.registered[&seat.participant.to_string()];
-            let mut streams = self.meeting.describe(seat).streams;
-            for metadata in streams.iter_mut().filter_map(|s| s.metadata.as_mut()) {
-                // It may change on the way.
-                metadata.codec.clear();
+    /// What handlers were told is what is true.
+    fn check_handlers(&self) {
+        for handler in self.handlers.iter().filter(|handler| !handler.gone) {
+            if self.ended && handler.was_gone {
+                // What it knew of a meeting that ended meanwhile is its own to forget.
+                continue;
             }
-            assert_eq!(told.streams, streams);
-            assert_eq!(told.user_id, seat.user.0);
+            let here = self.meeting.roster.iter();
+            let here = here.filter(|seat| seat.place.contains(handler.id));
+            let seats: BTreeSet<_> = here.map(|s| s.participant.to_string()).collect();
+            let registered: BTreeSet<_> = handler.registered.keys().cloned().collect();
+            assert_eq!(registered, seats, "exactly who is there is registered");
+            if self.ended {
+                continue;
+            }
+            for seat in self.meeting.roster.iter() {
+                let Some(told) = handler.registered.get(&seat.participant.to_string()) else {
+                    continue;
+                };
+                let mut streams = self.meeting.describe(seat).streams;
+                for metadata in streams.iter_mut().filter_map(|s| s.metadata.as_mut()) {
+                    // It may change on the way.
+                    metadata.codec.clear();
+                }
+                assert_eq!(told.streams, streams);
+                assert_eq!(told.user_id, seat.user.0);
+            }
         }
     }
 

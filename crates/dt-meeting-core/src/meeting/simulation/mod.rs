@@ -2,7 +2,8 @@
 //!
 //! Every schedule is a seed: people join, leave, crash, come back, publish,
 //! mute, choose layouts, remove each other and end the meeting, while media
-//! handlers confirm late or never and timers fire late. After every step the
+//! handlers confirm late or never, fill up, drain, go and come back, and timers
+//! fire late. After every step the
 //! whole state is checked, and what every client was told is compared with what
 //! is true. A failing seed is printed; `DT_SIMULATION_SEED=<seed>` runs it alone,
 //! `DT_SIMULATION_SCHEDULES=<n>` sets how many are run.
@@ -11,17 +12,24 @@ mod actions;
 mod client;
 mod encrypted;
 mod handler;
+mod handlers;
 mod invariants;
+mod ways;
 mod wishes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use dt_ids::{HandlerId, MeetingId, ParticipantId, UserId};
 use dt_wire::v1::{ServerMessage, server_message::Body};
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
-use self::{client::Client, handler::Handler, wishes::Wishes};
-use crate::{Config, Credential, Effect, Limits, Meeting, SessionId, Settings, Time};
+use self::{client::Client, handler::Handler, ways::Ways, wishes::Wishes};
+use crate::{
+    Config, Credential, Effect, Limits, Meeting, SessionId, Settings, Time, routing::Numbers,
+};
 
 const SCHEDULES: u64 = 5000;
 const STEPS_MAX: usize = 80;
@@ -31,8 +39,10 @@ pub(super) struct World {
     rng: StdRng,
     now: Time,
     meeting: Meeting,
-    handler: Handler,
+    handlers: Vec<Handler>,
+    route_ids: Arc<Numbers>,
     wishes: Wishes,
+    ways: Ways,
     clients: Vec<Client>,
     last_session: u64,
     /// Sessions that must not get anything any more.
@@ -47,18 +57,26 @@ pub(super) struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let handler = HandlerId::from_bytes(rng.random());
+        // Most meetings have two.
+        let count = *[1, 2, 2, 2, 3, 4].choose(&mut rng).expect("some");
+        let ids: Vec<HandlerId> = (0..count)
+            .map(|_| HandlerId::from_bytes(rng.random()))
+            .collect();
+        let route_ids = Arc::new(Numbers::default());
         let limits = Limits {
             streams_per_participant: rng.random_range(1..=4),
             video_streams_default: rng.random_range(1..=6),
             held_messages_max: rng.random_range(5..=200),
+            // So that few people need several.
+            handler_participants: rng.random_range(1..=4),
             ..Limits::default()
         };
         let now = Time(1_700_000_000_000);
         let config = Config {
             meeting: MeetingId::from_bytes(rng.random()),
             lease: rng.random_range(1..1000),
-            handlers: vec![handler],
+            handlers: ids.clone(),
+            route_ids: Some(Arc::clone(&route_ids) as _),
             settings: Settings {
                 display_name: "simulated".into(),
                 participants_max: rng.random_range(2..=PEOPLE),
@@ -68,11 +86,16 @@ impl World {
             keepers: None,
             limits,
         };
-        let sticks = rng.random_ratio(1, 10);
+        let handlers = ids
+            .into_iter()
+            .map(|id| Handler::new(id, rng.random_ratio(1, 10)))
+            .collect();
         let clients = (0..PEOPLE).map(|n| Client::new(n, &mut rng)).collect();
         Self {
             meeting: Meeting::new(config, now),
-            handler: Handler::new(handler, sticks),
+            handlers,
+            route_ids,
+            ways: Ways::default(),
             rng,
             now,
             wishes: Wishes::default(),
@@ -107,14 +130,9 @@ impl World {
         // Bounded: every timer that fires changes the state or moves on.
         for _ in 0..10_000 {
             let timer = self.meeting.next_timeout();
-            let confirmation = self.handler.next_confirmation();
+            let words = self.handlers.iter().filter_map(Handler::next_word).min();
             // Clients that live say so; those that crashed don't.
-            let Some(next) = timer
-                .into_iter()
-                .chain(confirmation)
-                .min()
-                .filter(|t| *t <= until)
-            else {
+            let Some(next) = timer.into_iter().chain(words).min().filter(|t| *t <= until) else {
                 self.now = until;
                 return;
             };
@@ -123,7 +141,7 @@ impl World {
                 self.now = self.now.plus_ms(self.rng.random_range(0..100)).min(until);
             }
             self.heartbeats();
-            self.confirm();
+            self.hear_handlers();
             let before = self.snapshot();
             let effects = self.meeting.handle_timeout(self.now);
             self.apply(effects);
@@ -131,17 +149,6 @@ impl World {
             self.check(&before, None);
         }
         panic!("timers never settle");
-    }
-
-    /// Handler confirmations that are due, in the order they were drawn.
-    fn confirm(&mut self) {
-        for (participant, generation) in self.handler.take_due(self.now) {
-            let id = self.handler.id;
-            let effects = self
-                .meeting
-                .handle_registered(id, participant, generation, self.now);
-            self.apply(effects);
-        }
     }
 
     fn heartbeats(&mut self) {
@@ -177,11 +184,7 @@ impl World {
                     participant,
                     handlers,
                 } => {
-                    assert_eq!(handlers, vec![self.handler.id]);
-                    assert!(
-                        self.handler.is_registered(participant),
-                        "a token is given only after the registration is confirmed"
-                    );
+                    self.check_access(session, &message, participant, &handlers);
                     self.deliver(session, message);
                 }
                 Effect::Close { session, .. } => {
@@ -191,16 +194,18 @@ impl World {
                     }
                 }
                 Effect::Register { handler, command } => {
-                    assert_eq!(handler, self.handler.id);
-                    self.handler.register(command, self.now, &mut self.rng);
+                    let at = self.at(handler);
+                    let (now, rng) = (self.now, &mut self.rng);
+                    self.handlers[at].register(command, now, rng);
                 }
                 Effect::Unregister { handler, command } => {
-                    assert_eq!(handler, self.handler.id);
-                    self.handler.unregister(&command);
+                    let at = self.at(handler);
+                    self.handlers[at].unregister(&command);
                 }
                 Effect::Route { handler, command } => {
-                    assert_eq!(handler, self.handler.id);
-                    if let Some(stream) = self.handler.route(command) {
+                    let at = self.at(handler);
+                    let (now, rng) = (self.now, &mut self.rng);
+                    if let Some(stream) = self.handlers[at].route(command, now, rng) {
                         self.wishes.begin(stream, self.now);
                     }
                 }
@@ -219,6 +224,7 @@ impl World {
             "a closed session gets nothing: {message:?}"
         );
         self.trace.push(self.now.0 ^ session.0);
+        self.ways.deliver(session, &message);
         if let Some(Body::JoinResponse(response)) = &message.body {
             self.numbers
                 .entry(UserId(response.user_id))

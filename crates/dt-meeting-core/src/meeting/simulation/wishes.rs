@@ -1,49 +1,42 @@
-//! What the handler's receivers want of encodings, and what must follow of it.
+//! What handlers' receivers want of encodings, and what must follow of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use dt_ids::StreamId;
+use dt_ids::{HandlerId, StreamId};
 use dt_wire::{internal::EncodingDemand, v1::EncodingDirective};
 
 use crate::Time;
 
-/// More encodings than any stream has here.
-const ENCODINGS: u32 = 4;
-
 #[derive(Default)]
 pub(super) struct Wishes {
     /// The last word on each stream: encodings and their limits.
-    said: BTreeMap<StreamId, BTreeMap<u32, u32>>,
-    /// Since when nobody wants an encoding.
-    unwanted: BTreeMap<(StreamId, u32), Time>,
+    said: BTreeMap<StreamId, (HandlerId, BTreeMap<u32, u32>)>,
+    /// When somebody last began to get a stream.
+    begun: BTreeMap<StreamId, Time>,
+    /// More than one handler had a word, or had it once: what counts then is the
+    /// demand's own business.
+    mixed: BTreeSet<StreamId>,
 }
 
 impl Wishes {
-    pub(super) fn report(&mut self, stream: StreamId, demand: &EncodingDemand, now: Time) {
+    pub(super) fn report(&mut self, stream: StreamId, handler: HandlerId, demand: &EncodingDemand) {
         let wanted = demand.encodings.iter();
-        let wanted: BTreeMap<u32, u32> = wanted.map(|w| (w.encoding, w.max_bitrate)).collect();
-        for encoding in 0..ENCODINGS {
-            if wanted.contains_key(&encoding) {
-                self.unwanted.remove(&(stream, encoding));
-            } else {
-                self.unwanted.entry((stream, encoding)).or_insert(now);
-            }
+        let wanted = wanted.map(|w| (w.encoding, w.max_bitrate)).collect();
+        let before = self.said.insert(stream, (handler, wanted));
+        if before.is_some_and(|(before, _)| before != handler) {
+            self.mixed.insert(stream);
         }
-        self.said.insert(stream, wanted);
     }
 
     /// Somebody gets the stream now: what nobody wanted may be sent for a while.
     pub(super) fn begin(&mut self, stream: StreamId, now: Time) {
-        for encoding in 0..ENCODINGS {
-            if let Some(since) = self.unwanted.get_mut(&(stream, encoding)) {
-                *since = now;
-            }
-        }
+        self.begun.insert(stream, now);
     }
 
     pub(super) fn forget(&mut self, published: impl Fn(StreamId) -> bool) {
         self.said.retain(|stream, _| published(*stream));
-        self.unwanted.retain(|(stream, _), _| published(*stream));
+        self.begun.retain(|stream, _| published(*stream));
+        self.mixed.retain(|stream| published(*stream));
     }
 
     /// The directive for an encoding of a video that somebody receives.
@@ -52,9 +45,12 @@ impl Wishes {
         stream: StreamId,
         told: &EncodingDirective,
         now: Time,
-        kept_ms: u64,
+        assumed_ms: u64,
     ) {
-        let Some(said) = self.said.get(&stream) else {
+        if self.mixed.contains(&stream) {
+            return;
+        }
+        let Some((_, said)) = self.said.get(&stream) else {
             assert_eq!(
                 (told.active, told.max_bitrate),
                 (true, 0),
@@ -71,9 +67,9 @@ impl Wishes {
                 );
             }
             None if told.active => {
-                let since = self.unwanted[&(stream, told.encoding)];
+                let begun = self.begun.get(&stream);
                 assert!(
-                    now.ms_since(since) < kept_ms,
+                    begun.is_some_and(|at| now.ms_since(*at) < assumed_ms),
                     "unwanted is not sent for long"
                 );
             }

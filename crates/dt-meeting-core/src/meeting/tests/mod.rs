@@ -1,13 +1,15 @@
 //! One fact a test, for what random schedules can't name.
 
 mod codecs;
+mod handlers;
 mod layouts;
+mod mixing;
 mod schedules;
 mod speaker_view;
 mod spotlight;
 mod streams;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use dt_ids::{HandlerId, MeetingId, StreamId};
 use dt_wire::{
@@ -21,12 +23,19 @@ use dt_wire::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{Join, Meeting};
-use crate::{Codecs, Config, Credential, Effect, Limits, SessionId, Settings, Time};
+use crate::{
+    Codecs, Config, Credential, Effect, Limits, SessionId, Settings, Time,
+    routing::{Numbers, Wanted},
+};
 
 /// A meeting whose handler confirms at once.
 struct Room {
     meeting: Meeting,
+    /// The first one.
     handler: HandlerId,
+    /// Those that confirm nothing.
+    silent: Vec<HandlerId>,
+    numbers: Arc<Numbers>,
     now: Time,
     rng: StdRng,
     last_stream: u32,
@@ -41,12 +50,17 @@ struct Person(u64);
 
 impl Room {
     fn new(participants_max: usize) -> Self {
-        let handler = HandlerId::from_bytes([9; 16]);
+        Self::at(&[HandlerId::from_bytes([9; 16])], participants_max, 100)
+    }
+
+    fn at(handlers: &[HandlerId], participants_max: usize, handler_participants: usize) -> Self {
         let now = Time(1_700_000_000_000);
+        let numbers = Arc::new(Numbers::default());
         let config = Config {
             meeting: MeetingId::from_bytes([1; 16]),
             lease: 5,
-            handlers: vec![handler],
+            handlers: handlers.to_vec(),
+            route_ids: Some(Arc::clone(&numbers) as _),
             settings: Settings {
                 display_name: "room".into(),
                 participants_max,
@@ -54,11 +68,16 @@ impl Room {
                 hide_audio_levels: false,
             },
             keepers: None,
-            limits: Limits::default(),
+            limits: Limits {
+                handler_participants,
+                ..Limits::default()
+            },
         };
         Self {
             meeting: Meeting::new(config, now),
-            handler,
+            handler: handlers[0],
+            silent: Vec::new(),
+            numbers,
             now,
             rng: StdRng::seed_from_u64(1),
             last_stream: 0,
@@ -88,21 +107,33 @@ impl Room {
                         .or_default()
                         .push((message.request_id, body));
                 }
-                Effect::Register { command, .. } => {
+                Effect::Register { handler, command } if !self.silent.contains(handler) => {
                     let participant = command.participant_id.parse().unwrap();
                     let generation = command.generation.unwrap();
-                    let more = self.meeting.handle_registered(
-                        self.handler,
-                        participant,
-                        generation,
-                        self.now,
-                    );
+                    let more =
+                        self.meeting
+                            .handle_registered(*handler, participant, generation, self.now);
+                    self.apply(more);
+                }
+                Effect::Route { handler, command } if !self.silent.contains(handler) => {
+                    let stream = command.source_stream_id.parse().ok();
+                    let generation = command.generation.unwrap();
+                    let more = self
+                        .meeting
+                        .handle_applied(*handler, stream, generation, self.now);
                     self.apply(more);
                 }
                 _ => {}
             }
             self.effects.push(effect);
         }
+    }
+
+    /// What a handler was told of a stream; nothing if it has nothing to do with it.
+    fn way(&self, handler: HandlerId, stream: &str) -> Wanted {
+        let all = self.meeting.routes.all_sent();
+        let way = all.get(&(handler, stream.parse().unwrap()));
+        way.cloned().unwrap_or_default()
     }
 
     fn join(&mut self, number: u64, max_video_streams: u32) -> Person {

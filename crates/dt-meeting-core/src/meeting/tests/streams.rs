@@ -164,7 +164,7 @@ fn routes_to_a_client_whose_signaling_broke_go_on_while_its_media_session_lives(
             .handle_media_session(room.handler, viewer, connected, room.now);
         room.apply(effects);
     };
-    let routed = |room: &Room| room.meeting.routes.is_routed(camera.parse().unwrap());
+    let routed = |room: &Room| room.meeting.is_routed(camera.parse().unwrap());
     media(&mut room, true);
     let effects = room.meeting.handle_session_lost(SessionId(1), room.now);
     room.apply(effects);
@@ -182,7 +182,8 @@ fn a_newer_lease_elsewhere_stops_everything() {
         counter: 1,
     };
     assert_eq!(
-        room.meeting.handle_applied(applied, room.now),
+        room.meeting
+            .handle_applied(room.handler, None, applied, room.now),
         vec![Effect::Fenced]
     );
     let request = Request::Heartbeat(v1::Heartbeat {});

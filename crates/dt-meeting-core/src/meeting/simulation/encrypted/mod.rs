@@ -97,6 +97,7 @@ impl World {
             meeting: MeetingId::from_bytes(rng.random()),
             lease: 1,
             handlers: vec![handler],
+            route_ids: None,
             settings: Settings {
                 display_name: "simulated".into(),
                 participants_max: 100,

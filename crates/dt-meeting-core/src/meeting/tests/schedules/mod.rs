@@ -275,6 +275,7 @@ impl Schedule {
             excluded_user_ids,
             prefer_video_over_audio: self.chance(40),
             include_self: self.chance(30),
+            mix_audio: false,
         }
     }
 }
