@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use dt_ids::HandlerId;
+
 use crate::{GateConfig, Quota};
 
 /// How much a slow receiver may hold.
@@ -67,6 +69,8 @@ impl Default for SpeakerConfig {
 /// Everything that can be set.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Config {
+    /// Whose forwarder it is: what began here does not come back.
+    pub handler: Option<HandlerId>,
     /// Participants registered in one meeting.
     pub participants_max: usize,
     /// Streams of one participant.
@@ -90,6 +94,14 @@ pub struct Config {
     pub keyframe_interval: Duration,
     /// Of receivers.
     pub queue: QueueLimits,
+    /// Of links to other handlers.
+    pub link_queue: QueueLimits,
+    /// What may come over one link.
+    pub link_ingest: Quota,
+    /// Streams that a link may bring at once; more are stopped.
+    pub link_groups_max: usize,
+    /// Handlers that receive one source.
+    pub outlets_max: usize,
     /// Of the list of speakers.
     pub speakers: SpeakerConfig,
     /// Which microphones are forwarded.
@@ -105,6 +117,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            handler: None,
             participants_max: 10_000,
             streams_per_participant_max: 32,
             routes_max: 20_000,
@@ -116,6 +129,20 @@ impl Default for Config {
             kept_bytes_max: 1 << 20,
             keyframe_interval: Duration::from_secs(1),
             queue: QueueLimits::default(),
+            link_queue: QueueLimits {
+                // Half a second of 256 Mbit/s, and three encodings of a hundred
+                // cameras with a group that is late.
+                session_bytes_max: 16 << 20,
+                session_streams_max: 1024,
+                ..QueueLimits::default()
+            },
+            link_ingest: Quota {
+                // A gigabit a second.
+                bytes_per_s: 125_000_000,
+                burst_bytes: 64 << 20,
+            },
+            link_groups_max: 4096,
+            outlets_max: 64,
             speakers: SpeakerConfig::default(),
             gates: GateConfig::default(),
             // A third of a second of the smallest encoding of a camera.

@@ -30,13 +30,19 @@ pub enum DropReason {
     SlowReceiver,
     /// A key-frame request for a stream that is not routed to its sender.
     NotRouted,
-    /// A datagram that came before.
+    /// It came before, perhaps another way.
     Repeated,
+    /// The route of a link is not known here (any more).
+    UnknownRoute,
+    /// More links were passed than may be, or none.
+    TooManyHops,
+    /// It began at this handler.
+    Returning,
 }
 
 impl DropReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Malformed,
         Self::UnknownSession,
         Self::ForeignUser,
@@ -51,6 +57,9 @@ impl DropReason {
         Self::SlowReceiver,
         Self::NotRouted,
         Self::Repeated,
+        Self::UnknownRoute,
+        Self::TooManyHops,
+        Self::Returning,
     ];
 
     /// As a label of a metric.
@@ -71,6 +80,9 @@ impl DropReason {
             Self::SlowReceiver => "slow_receiver",
             Self::NotRouted => "not_routed",
             Self::Repeated => "repeated",
+            Self::UnknownRoute => "unknown_route",
+            Self::TooManyHops => "too_many_hops",
+            Self::Returning => "returning",
         }
     }
 }

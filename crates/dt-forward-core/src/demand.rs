@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 
 use dt_ids::Encoding;
 
-use crate::{Wanted, flow::Flows, types::ENCODINGS_MAX};
+use crate::{Wanted, flow::Flows, links::Outlets, types::ENCODINGS_MAX};
+
+/// What is the case is said again so often: an event that was lost is made up for.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// What was said of one stream.
 #[derive(Debug, Default)]
 pub(crate) struct Demand {
     said: Option<Vec<Wanted>>,
+    said_at: Option<Instant>,
     /// When each encoding was wanted last.
     wanted_at: [Option<Instant>; ENCODINGS_MAX],
     /// Something of what it follows from has changed.
@@ -40,11 +44,14 @@ impl Demand {
     pub(crate) fn say(
         &mut self,
         flows: &Flows,
+        outlets: &Outlets,
         encodings: u8,
         linger: Duration,
         now: Instant,
     ) -> Option<Vec<Wanted>> {
-        if !self.dirty && !self.lingers {
+        let long_ago = |at| now.saturating_duration_since(at) >= AGAIN_AFTER;
+        let again = self.said_at.is_some_and(long_ago);
+        if !self.dirty && !self.lingers && !again {
             return None;
         }
         self.dirty = false;
@@ -53,7 +60,9 @@ impl Demand {
         for number in 0..encodings.min(16) {
             let uses = flows.values().filter(|flow| flow.uses(number));
             // Without a limit is above all limits.
-            let limits = uses.map(|flow| flow.limit_bps().checked_sub(1).unwrap_or(u32::MAX));
+            let beyond = outlets.values().filter_map(|o| o.limit_bps(number));
+            let limits = uses.map(|flow| flow.limit_bps()).chain(beyond);
+            let limits = limits.map(|bps| bps.checked_sub(1).unwrap_or(u32::MAX));
             let at = &mut self.wanted_at[usize::from(number)];
             let limit = match limits.max() {
                 Some(limit) => {
@@ -75,10 +84,13 @@ impl Demand {
                 });
             }
         }
-        if self.said.as_ref() == Some(&list) || (self.said.is_none() && flows.is_empty()) {
+        if (self.said.as_ref() == Some(&list) && !again)
+            || (self.said.is_none() && list.is_empty() && flows.is_empty())
+        {
             return None;
         }
         self.said = Some(list.clone());
+        self.said_at = Some(now);
         Some(list)
     }
 }
@@ -110,7 +122,7 @@ mod tests {
 
     fn say(demand: &mut Demand, flows: &Flows, now: Instant) -> Option<Vec<(u8, u32)>> {
         demand.changed();
-        let said = demand.say(flows, 3, LINGER, now)?;
+        let said = demand.say(flows, &Outlets::new(), 3, LINGER, now)?;
         let plain = said.iter().map(|w| (w.encoding.get(), w.max_bitrate_bps));
         Some(plain.collect())
     }
@@ -130,12 +142,32 @@ mod tests {
         assert_eq!(say(&mut demand, &flows, start), Some(all));
         let later = start + LINGER;
         assert_eq!(
-            demand.say(&flows, 3, LINGER, later).map(|l| l.len()),
+            demand
+                .say(&flows, &Outlets::new(), 3, LINGER, later)
+                .map(|l| l.len()),
             Some(2)
         );
         flows.clear();
         assert_eq!(say(&mut demand, &flows, later), None);
         assert_eq!(say(&mut demand, &flows, later + LINGER), Some(vec![]));
+    }
+
+    #[test]
+    fn it_is_said_again_now_and_then() {
+        let start = Instant::now();
+        let mut demand = Demand::default();
+        let mut flows = Flows::new();
+        flows.insert(SessionKey(1), flow(2, 0));
+        let said = say(&mut demand, &flows, start);
+        assert_eq!(said, Some(vec![(2, 0)]));
+        let mut times = 0;
+        for ms in (50..=20_000).step_by(50) {
+            let now = start + Duration::from_millis(ms);
+            let again = demand.say(&flows, &Outlets::new(), 3, LINGER, now);
+            assert!(again.is_none() || ms % 5000 == 0);
+            times += u32::from(again.is_some());
+        }
+        assert_eq!(times, 4);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dt_frame::{FrameHeader, FrameType, MediaKind, StreamHeader};
+use dt_frame::{FrameHeader, FrameType, LinkPrefix, MediaKind, StreamHeader};
 
 use crate::{
     Config, Detail, FrameBytes, GroupKey, OutGroup, Output, SessionKey,
@@ -14,6 +14,7 @@ use crate::{
     flow::{Flows, Lists},
     inbound::Upstream,
     keyframe::Requests,
+    links::{Outlets, Recent},
     outbox::{Outbox, Sent, Turn},
     rates::Rates,
     reset_code,
@@ -23,7 +24,13 @@ use crate::{
 /// newest has been silent for so long: then the sender's clock was set back.
 const SILENT_AFTER: Duration = Duration::from_secs(1);
 
-/// A stream that a sender opened, and its session.
+/// So long a group that has ended waits for another stream to bring the rest of it.
+const AWAIT_MAX: Duration = Duration::from_millis(500);
+/// Streams that bring the same group at most: those of a sender and of a link, and
+/// of the link before.
+const FEEDERS_MAX: usize = 4;
+
+/// A stream that a sender or a link opened, and its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Feeder {
     pub(crate) session: SessionKey,
@@ -57,7 +64,7 @@ pub(crate) struct Overtaken;
 /// of a source that was since replaced is not taken for one of its successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LiveId {
-    feeder: GroupKey,
+    feeder: Feeder,
     number: u64,
 }
 
@@ -73,6 +80,10 @@ pub(crate) struct EncodingState {
     pub(crate) arrivals: Arrivals,
     pub(crate) lists: Lists,
     pub(crate) key_timestamp: Option<u64>,
+    /// Which datagrams and sounds came; more than one may bring them.
+    pub(crate) recent: Recent,
+    /// The newest frame on the stream carrier.
+    newest_us: Option<u64>,
     /// Oldest first; the last one is the newest. `encoding_groups_max` at most.
     live: Vec<Live>,
     next_live: u64,
@@ -82,14 +93,21 @@ pub(crate) struct EncodingState {
 struct Live {
     id: LiveId,
     header: StreamHeader,
-    /// The sender's stream that brings it; `None` when that has ended.
-    feeder: Option<GroupKey>,
+    /// Streams that bring it: what one has brought the others bring, too, or are
+    /// about to. None when it is whole.
+    feeders: Vec<Feeder>,
+    /// When one of them ended, and was not given up.
+    ended_at: Option<Instant>,
+    /// It has been brought to its end.
+    whole: bool,
     /// Streams to receivers. One that was reset is taken out, so that its
     /// receiver waits for the next key frame.
     outs: HashMap<SessionKey, OutGroup>,
     /// All frames so far, while they are few and young enough.
     kept: Option<Kept>,
     started_us: u64,
+    /// What has gone out.
+    last_us: Option<u64>,
     last_at: Instant,
     superseded_at: Option<Instant>,
 }
@@ -109,11 +127,18 @@ impl Kept {
 }
 
 impl Live {
-    fn abandon(self, sender: Option<SessionKey>, outbox: &mut Outbox) {
+    /// It has ended, but another one may be about to bring the rest of it.
+    const fn awaits(&self) -> bool {
+        self.feeders.is_empty() && !self.whole
+    }
+
+    /// `gone`: a session that has ended, which is told nothing.
+    fn abandon(self, gone: Option<SessionKey>, outbox: &mut Outbox) {
         for (session, out) in sorted(&self.outs) {
             outbox.reset(session, out, reset_code::GRACEFUL);
         }
-        if let (Some(session), Some(group)) = (sender, self.feeder) {
+        let there = |feeder: &Feeder| Some(feeder.session) != gone;
+        for Feeder { session, group } in self.feeders.into_iter().filter(there) {
             let code = reset_code::GRACEFUL;
             outbox.push(Output::StopGroup {
                 session,
@@ -124,7 +149,8 @@ impl Live {
     }
 
     fn finish(&mut self, outbox: &mut Outbox) {
-        self.feeder = None;
+        self.feeders.clear();
+        self.whole = true;
         for (session, out) in sorted(&self.outs) {
             outbox.finish(session, out);
         }
@@ -171,11 +197,46 @@ impl EncodingState {
             .map(Some)
     }
 
-    /// Ends all that is forwarded now.
-    pub(crate) fn end(&mut self, sender: Option<SessionKey>, outbox: &mut Outbox) {
-        for live in std::mem::take(&mut self.live) {
-            live.abandon(sender, outbox);
+    /// Whether a frame of a group is the next one: not if another stream brought
+    /// it, too.
+    pub(crate) fn is_next(&mut self, id: LiveId, timestamp_us: u64) -> bool {
+        let Some(live) = self.live.iter_mut().find(|live| live.id == id) else {
+            return false;
+        };
+        // One that is whole brings no more.
+        if live.feeders.is_empty() || live.last_us.is_some_and(|last| timestamp_us <= last) {
+            return false;
         }
+        live.last_us = Some(timestamp_us);
+        self.newest_us = self.newest_us.max(live.last_us);
+        true
+    }
+
+    /// Whether a frame without a group is one that came another way.
+    pub(crate) fn is_overtaken(&self, timestamp_us: u64) -> bool {
+        self.newest_us.is_some_and(|newest| timestamp_us <= newest)
+    }
+
+    /// A session brings nothing any more; what others bring, too, goes on.
+    pub(crate) fn leave(&mut self, session: SessionKey, outbox: &mut Outbox) {
+        for mut live in std::mem::take(&mut self.live) {
+            let before = live.feeders.len();
+            live.feeders.retain(|feeder| feeder.session != session);
+            if live.feeders.is_empty() && before > 0 {
+                live.abandon(None, outbox);
+            } else {
+                self.live.push(live);
+            }
+        }
+    }
+
+    /// Ends all that is forwarded now.
+    pub(crate) fn end(&mut self, gone: Option<SessionKey>, outbox: &mut Outbox) {
+        for live in std::mem::take(&mut self.live) {
+            live.abandon(gone, outbox);
+        }
+        self.newest_us = None;
+        self.recent = Recent::default();
         self.requests.reset();
         self.heard = false;
         self.rates.forget();
@@ -195,7 +256,17 @@ impl EncodingState {
             outbox,
             now,
         } = turn;
-        let (Feeder { session, group }, now) = (feeder, *now);
+        let now = *now;
+        let same = |live: &&mut Live| {
+            live.started_us == timestamp_us
+                && live.feeders.len() < FEEDERS_MAX
+                && !live.whole
+                && live.feeders.iter().all(|f| f.session != feeder.session)
+        };
+        if let Some(live) = self.live.iter_mut().find(same) {
+            live.feeders.push(feeder);
+            return Ok(live.id);
+        }
         let stale = self.live.last().is_some_and(|newest| {
             timestamp_us <= newest.started_us
                 && now.saturating_duration_since(newest.last_at) < SILENT_AFTER
@@ -206,27 +277,27 @@ impl EncodingState {
         for live in &mut self.live {
             live.kept = None;
             live.superseded_at.get_or_insert(now);
-            if live.feeder == Some(group) {
+            if live.feeders.contains(&feeder) || live.awaits() {
                 live.finish(outbox);
             }
         }
-        self.live.retain(|live| live.feeder.is_some());
+        self.live.retain(|live| !live.feeders.is_empty());
         while self.live.len() >= config.encoding_groups_max.max(1) {
-            self.live.remove(0).abandon(Some(session), outbox);
+            self.live.remove(0).abandon(None, outbox);
         }
         let number = self.next_live;
-        let id = LiveId {
-            feeder: group,
-            number,
-        };
+        let id = LiveId { feeder, number };
         self.next_live += 1;
         self.live.push(Live {
             id,
             header,
-            feeder: Some(group),
+            feeders: vec![feeder],
+            ended_at: None,
+            whole: false,
             outs: HashMap::new(),
             kept: None,
             started_us: timestamp_us,
+            last_us: None,
             last_at: now,
             superseded_at: None,
         });
@@ -241,6 +312,7 @@ impl EncodingState {
         frame: &FrameBytes,
         place: Place,
         flows: &mut Flows,
+        outlets: &Outlets,
         turn: &mut Turn<'_>,
     ) -> Forwarded {
         let Turn {
@@ -288,7 +360,7 @@ impl EncodingState {
                 }
                 continue;
             }
-            let Some(out) = outbox.open(session, live.header, now) else {
+            let Some(out) = outbox.open(session, live.header, None, now) else {
                 continue;
             };
             done.copies += u64::from(outbox.frame(session, out, frame, now) == Sent::Queued);
@@ -302,29 +374,70 @@ impl EncodingState {
                 live.outs.insert(session, out);
             }
         }
+        let beyond = outlets.iter().filter(|(_, outlet)| outlet.takes(number));
+        for (session, outlet) in beyond {
+            let session = *session;
+            let open = live.outs.get(&session).copied();
+            let sent = open.map_or(Sent::Gone, |out| outbox.frame(session, out, frame, now));
+            done.copies += u64::from(sent == Sent::Queued);
+            if sent != Sent::Gone {
+                continue;
+            }
+            live.outs.remove(&session);
+            if newest && !starts && outbox.may_ask(session, now) {
+                self.requests.want();
+            }
+            if newest
+                && starts
+                && let Some(out) = outbox.open(session, live.header, Some(outlet.prefix), now)
+            {
+                done.copies += u64::from(outbox.frame(session, out, frame, now) == Sent::Queued);
+                live.outs.insert(session, out);
+            }
+        }
         done
     }
 
-    /// The sender's stream has ended.
-    pub(crate) fn finished(&mut self, id: LiveId, outbox: &mut Outbox) {
+    /// A stream that brought it has ended. It may have ended early, because others
+    /// bring it now: it is over with the last one, and if another may be about to
+    /// bring it, a while later.
+    pub(crate) fn finished(
+        &mut self,
+        id: LiveId,
+        feeder: Feeder,
+        others: bool,
+        turn: &mut Turn<'_>,
+    ) {
         let Some(place) = self.live.iter().position(|live| live.id == id) else {
             return;
         };
-        self.live[place].finish(outbox);
+        let live = &mut self.live[place];
+        live.ended_at.get_or_insert(turn.now);
+        live.feeders.retain(|other| *other != feeder);
+        if !live.feeders.is_empty() || others {
+            return;
+        }
+        live.finish(turn.outbox);
         if self.live[place].kept.is_none() {
             self.live.remove(place);
         }
     }
 
-    /// The sender gave the group up, or it may not go on.
-    pub(crate) fn abandon(&mut self, id: LiveId, outbox: &mut Outbox) {
+    /// A stream that brought it was given up, or may not go on.
+    pub(crate) fn abandon(&mut self, id: LiveId, feeder: Feeder, outbox: &mut Outbox) {
         if let Some(place) = self.live.iter().position(|live| live.id == id) {
-            self.live.remove(place).abandon(None, outbox);
+            let live = &mut self.live[place];
+            live.feeders.retain(|other| *other != feeder);
+            if live.feeders.is_empty() && live.ended_at.is_some() {
+                live.finish(outbox);
+            } else if live.feeders.is_empty() {
+                self.live.remove(place).abandon(None, outbox);
+            }
         }
     }
 
     /// Gives up what is overdue.
-    pub(crate) fn tick(&mut self, sender: Option<SessionKey>, turn: &mut Turn<'_>) {
+    pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
         let Turn {
             config,
             outbox,
@@ -336,9 +449,13 @@ impl EncodingState {
                 .is_some_and(|at| now.saturating_duration_since(at) > config.queue.late_max)
         };
         while let Some(place) = self.live.iter().position(late) {
-            self.live.remove(place).abandon(sender, outbox);
+            self.live.remove(place).abandon(None, outbox);
         }
         for live in &mut self.live {
+            let long = |at| now.saturating_duration_since(at) >= AWAIT_MAX;
+            if live.awaits() && live.ended_at.is_some_and(long) {
+                live.finish(outbox);
+            }
             if live
                 .kept
                 .as_ref()
@@ -347,8 +464,7 @@ impl EncodingState {
                 live.kept = None;
             }
         }
-        self.live
-            .retain(|live| live.feeder.is_some() || live.kept.is_some());
+        self.live.retain(|live| !live.whole || live.kept.is_some());
     }
 
     /// When the newest group began, by the sender's clock.
@@ -361,6 +477,7 @@ impl EncodingState {
     pub(crate) fn start_receiver(
         &mut self,
         session: SessionKey,
+        prefix: Option<LinkPrefix>,
         detail: Detail,
         bytes_max: usize,
         turn: &mut Turn<'_>,
@@ -378,7 +495,7 @@ impl EncodingState {
         let Some(kept) = live.kept.as_ref().filter(fresh) else {
             return false;
         };
-        let Some(out) = outbox.open(session, live.header, now) else {
+        let Some(out) = outbox.open(session, live.header, prefix, now) else {
             return false;
         };
         let frames = match detail {
@@ -390,7 +507,7 @@ impl EncodingState {
                 outbox.frame(session, out, frame, now);
             }
         }
-        if live.feeder.is_none() || detail == Detail::Keys {
+        if live.whole || detail == Detail::Keys {
             outbox.finish(session, out);
         } else {
             live.outs.insert(session, out);

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dt_frame::SlotLabel;
 
-use crate::{Detail, SessionKey, Target};
+use crate::{Detail, SessionKey, Target, links::Outlets};
 
 /// What a receiver is to get of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Flow {
     pub(crate) fn target(&self, session: SessionKey) -> Target {
         Target {
             session,
-            label: self.label,
+            label: self.label.into(),
         }
     }
 }
@@ -132,13 +132,16 @@ impl Default for Lists {
 pub(crate) type Flows = BTreeMap<SessionKey, Flow>;
 
 /// The lists of one encoding.
-pub(crate) fn lists(flows: &Flows, encoding: u8) -> Lists {
+pub(crate) fn lists(flows: &Flows, outlets: &Outlets, encoding: u8) -> Lists {
     let on = |flow: &Flow| flow.on == Some(encoding) && flow.pick.is_some();
     let list = |takes: &dyn Fn(&Flow) -> bool| -> Arc<[Target]> {
+        // The handlers beyond know what they can begin with.
+        let beyond = outlets.iter().filter(|(_, outlet)| outlet.takes(encoding));
         flows
             .iter()
             .filter(|(_, flow)| on(flow) && takes(flow))
             .map(|(session, flow)| flow.target(*session))
+            .chain(beyond.map(|(session, outlet)| outlet.target(*session)))
             .collect()
     };
     Lists {
@@ -153,9 +156,11 @@ pub(crate) fn lists(flows: &Flows, encoding: u8) -> Lists {
 }
 
 /// All receivers, for sound: of that there is one encoding, and all of it.
-pub(crate) fn everybody(flows: &Flows) -> Arc<[Target]> {
+pub(crate) fn everybody(flows: &Flows, outlets: &Outlets) -> Arc<[Target]> {
+    let beyond = outlets.iter().map(|(session, o)| o.target(*session));
     flows
         .iter()
         .map(|(session, flow)| flow.target(*session))
+        .chain(beyond)
         .collect()
 }

@@ -11,7 +11,8 @@ use dt_ids::{ParticipantId, StreamId, StreamNumber, UserId};
 use crate::{
     CloseReason, Config, Counters, Generation, OutGroup, Output, SessionKey, StreamSpec,
     StreamTelemetry, Subscription,
-    inbound::Inbound,
+    inbound::{Inbound, Peer},
+    links::{Feeds, Links, Outlet, Table},
     outbox::{Outbox, Turn},
     receiver::Receiver,
     source::Source,
@@ -47,6 +48,12 @@ pub enum RouteError {
     /// More receivers than a source may have.
     #[error("too many destinations")]
     TooManyDestinations,
+    /// It would go back to where it came from, or over too many links.
+    #[error("the route leads back, or over too many links")]
+    Loop,
+    /// Somebody else has the stream.
+    #[error("stream {0} is somebody else's")]
+    StreamTaken(StreamId),
 }
 
 /// A session that is not let in.
@@ -67,7 +74,8 @@ pub struct Forwarder {
     pub(crate) sources: BTreeMap<StreamId, Source>,
     /// As many as sessions.
     pub(crate) receivers: BTreeMap<SessionKey, Receiver>,
-    routes: HashMap<StreamId, Route>,
+    pub(crate) routes: HashMap<StreamId, Route>,
+    pub(crate) links: Table,
     gone: VecDeque<(ParticipantId, Generation)>,
     pub(crate) speakers: Speakers,
     pub(crate) voices: Voices,
@@ -83,10 +91,12 @@ pub(crate) struct Participant {
 }
 
 #[derive(Debug)]
-struct Route {
+pub(crate) struct Route {
     generation: Generation,
     /// Whom, and how; also those who have no session now.
     wanted: BTreeMap<ParticipantId, Subscription>,
+    /// Also those whose link is not up now.
+    pub(crate) outlets: Vec<Outlet>,
 }
 
 impl Forwarder {
@@ -103,15 +113,19 @@ impl Forwarder {
             sources: BTreeMap::new(),
             receivers: BTreeMap::new(),
             routes: HashMap::new(),
+            links: Table::default(),
             gone: VecDeque::new(),
             speakers: Speakers::new(config.speakers),
             voices: Voices::new(config.gates),
-            outbox: Outbox::new(config.queue),
+            outbox: Outbox::new(config.queue.late_max),
         }
     }
 
     /// What to do next, until `None`. To be asked after every input.
     pub fn poll_output(&mut self) -> Option<Output> {
+        for news in self.links.news() {
+            self.outbox.push(news);
+        }
         self.outbox.poll()
     }
 
@@ -146,11 +160,14 @@ impl Forwarder {
         entry.streams = streams.iter().map(|s| (s.number, s.stream_id)).collect();
         for stream_id in before.into_values() {
             if !streams.iter().any(|s| s.stream_id == stream_id) {
-                self.remove_source(stream_id);
+                self.unregister_source(stream_id);
             }
         }
         for spec in streams {
             self.put_source(participant, *spec, now);
+            if let Some(source) = self.sources.get_mut(&spec.stream_id) {
+                source.feeds.registered = true;
+            }
         }
         Ok(generation)
     }
@@ -180,7 +197,7 @@ impl Forwarder {
         }
         if let Some(entry) = self.participants.remove(&participant) {
             for stream_id in entry.streams.into_values() {
-                self.remove_source(stream_id);
+                self.unregister_source(stream_id);
             }
         }
         self.speakers.forget(participant);
@@ -199,6 +216,22 @@ impl Forwarder {
         generation: Generation,
         now: Instant,
     ) -> Result<Generation, RouteError> {
+        self.route_over(source, destinations, Links::default(), generation, now)
+    }
+
+    /// As [`route`](Self::route), with links to other handlers: one that it comes
+    /// over, and some that it goes over.
+    ///
+    /// # Errors
+    /// Also when it would lead back to where it came from.
+    pub fn route_over(
+        &mut self,
+        source: StreamId,
+        destinations: impl IntoIterator<Item = (ParticipantId, impl Into<Subscription>)>,
+        links: Links,
+        generation: Generation,
+        now: Instant,
+    ) -> Result<Generation, RouteError> {
         match self.routes.get(&source) {
             Some(route) if generation <= route.generation => return Ok(route.generation),
             None if self.routes.len() >= self.config.routes_max => {
@@ -214,12 +247,21 @@ impl Forwarder {
         if wanted.len() > self.config.destinations_max {
             return Err(RouteError::TooManyDestinations);
         }
-        if wanted.is_empty() && !self.sources.contains_key(&source) {
+        self.check_links(source, &links)?;
+        self.set_inlet(source, links.inlet, now);
+        let outlets = links.outlets;
+        self.list_outlets(source, &outlets);
+        if wanted.is_empty() && outlets.is_empty() && !self.sources.contains_key(&source) {
             // The end of a stream that is gone already.
             self.routes.remove(&source);
             return Ok(generation);
         }
-        self.routes.insert(source, Route { generation, wanted });
+        let route = Route {
+            generation,
+            wanted,
+            outlets,
+        };
+        self.routes.insert(source, route);
         self.retarget(source, now);
         Ok(generation)
     }
@@ -244,9 +286,10 @@ impl Forwarder {
         if let Some(entry) = self.participants.get_mut(&participant) {
             entry.session = Some(session);
         }
-        let inbound = Inbound::new(participant, self.config.ingest, now);
+        let peer = Peer::Participant(participant);
+        let inbound = Inbound::new(peer, self.config.ingest, now);
         self.sessions.insert(session, inbound);
-        self.outbox.session_up(session);
+        self.outbox.session_up(session, self.config.queue);
         self.receivers.insert(session, Receiver::new(now));
         self.retarget_receiver(participant, now);
         Ok(())
@@ -258,8 +301,12 @@ impl Forwarder {
             return;
         };
         self.outbox.session_down(session);
+        let participant = match inbound.peer {
+            Peer::Participant(participant) => participant,
+            Peer::Handler(handler) => return self.forget_link(handler, session, now),
+        };
         self.receivers.remove(&session);
-        let Some(entry) = self.participants.get_mut(&inbound.participant) else {
+        let Some(entry) = self.participants.get_mut(&participant) else {
             return;
         };
         if entry.session == Some(session) {
@@ -267,10 +314,11 @@ impl Forwarder {
         }
         for stream_id in entry.streams.values() {
             if let Some(source) = self.sources.get_mut(stream_id) {
-                source.end(None, &mut self.outbox);
+                let others = source.feeds.any_beside(session);
+                source.feeder_down(session, others, &mut self.outbox);
             }
         }
-        self.retarget_receiver(inbound.participant, now);
+        self.retarget_receiver(participant, now);
     }
 
     /// Time passes. To be called at least every [`TICK`](Self::TICK) while
@@ -278,6 +326,7 @@ impl Forwarder {
     pub fn tick(&mut self, now: Instant) {
         self.outbox.give_up_late(now);
         self.allocate_due(now);
+        self.retire_feeders(now);
         for source in self.sources.values_mut() {
             let sender = self.participants.get(&source.owner).and_then(|p| p.session);
             let turn = &mut Turn {
@@ -286,11 +335,13 @@ impl Forwarder {
                 now,
             };
             for encoding in &mut source.encodings {
-                encoding.tick(sender, turn);
+                encoding.tick(turn);
             }
             source.ask(sender, turn);
             source.repeat(turn);
             source.say_demand(turn);
+            let anybody = sender.is_some() || source.feeds.is_linked();
+            source.look_for_end(anybody, turn);
         }
         self.report_to_senders(now);
         if let Some(list) = self.speakers.changed(now) {
@@ -379,15 +430,15 @@ impl Forwarder {
         Ok(())
     }
 
-    fn put_source(&mut self, owner: ParticipantId, spec: StreamSpec, now: Instant) {
-        let sender = self.participants.get(&owner).and_then(|p| p.session);
+    pub(crate) fn put_source(&mut self, owner: ParticipantId, spec: StreamSpec, now: Instant) {
+        let mut feeds = Feeds::default();
         match self.sources.get_mut(&spec.stream_id) {
             Some(source) if source.spec == spec => return,
             Some(source) if source.spec.is_same_stream(&spec) => {
                 let newly_muted = spec.muted && !source.spec.muted;
                 source.spec = spec;
                 if newly_muted {
-                    source.end(sender, &mut self.outbox);
+                    source.end(None, &mut self.outbox);
                     if spec.kind == MediaKind::Audio {
                         self.speakers.forget(owner);
                         self.voices.forget(spec.stream_id);
@@ -395,18 +446,37 @@ impl Forwarder {
                 }
                 return;
             }
-            Some(source) => source.end(sender, &mut self.outbox),
+            Some(source) => {
+                source.end(None, &mut self.outbox);
+                feeds = std::mem::take(&mut source.feeds);
+            }
             None => {}
         }
-        self.sources
-            .insert(spec.stream_id, Source::new(owner, spec, now));
+        let mut source = Source::new(owner, spec, now);
+        source.feeds = feeds;
+        self.sources.insert(spec.stream_id, source);
         self.retarget(spec.stream_id, now);
     }
 
-    fn remove_source(&mut self, stream_id: StreamId) {
+    /// Its sender has it here no more; a link may bring it still.
+    fn unregister_source(&mut self, stream_id: StreamId) {
+        let Some(source) = self.sources.get_mut(&stream_id) else {
+            return;
+        };
+        if !source.feeds.is_linked() {
+            return self.remove_source(stream_id);
+        }
+        source.feeds.registered = false;
+        let sender = self.participants.get(&source.owner).and_then(|p| p.session);
+        if let Some(session) = sender {
+            source.feeder_down(session, true, &mut self.outbox);
+        }
+    }
+
+    pub(crate) fn remove_source(&mut self, stream_id: StreamId) {
         if let Some(mut source) = self.sources.remove(&stream_id) {
-            let sender = self.participants.get(&source.owner).and_then(|p| p.session);
-            source.end(sender, &mut self.outbox);
+            source.end(None, &mut self.outbox);
+            self.links.forget(&source);
             for session in source.flows.keys() {
                 if let Some(receiver) = self.receivers.get_mut(session) {
                     receiver.subscriptions.remove(&stream_id);
@@ -414,7 +484,9 @@ impl Forwarder {
             }
         }
         self.voices.forget(stream_id);
-        self.routes.remove(&stream_id);
+        if let Some(route) = self.routes.remove(&stream_id) {
+            self.links.forget_outlets(&route.outlets);
+        }
     }
 
     fn close(&mut self, session: SessionKey, reason: CloseReason, now: Instant) {
@@ -435,7 +507,7 @@ impl Forwarder {
         }
     }
 
-    fn retarget(&mut self, stream_id: StreamId, now: Instant) {
+    pub(crate) fn retarget(&mut self, stream_id: StreamId, now: Instant) {
         let (Some(source), Some(route)) = (
             self.sources.get_mut(&stream_id),
             self.routes.get(&stream_id),
@@ -465,12 +537,22 @@ impl Forwarder {
             }
         }
         source.retarget(&wanted, &mut self.outbox);
+        let outlets = self.links.outlets(&route.outlets, source.spec.kind);
+        let turn = &mut Turn {
+            config: &self.config,
+            outbox: &mut self.outbox,
+            now,
+        };
+        source.retarget_links(outlets, turn);
+        let routed = !route.wanted.is_empty() || !route.outlets.is_empty();
+        source.set_routed(routed, turn);
         for session in touched {
             self.allocate(session, now);
         }
+        self.say_beyond(stream_id, now);
     }
 }
 
 #[cfg(test)]
-#[path = "forwarder_tests.rs"]
+#[path = "forwarder_tests/mod.rs"]
 mod tests;

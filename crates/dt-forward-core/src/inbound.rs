@@ -2,26 +2,33 @@
 
 use std::{collections::HashMap, time::Instant};
 
-use dt_frame::StreamHeader;
-use dt_ids::ParticipantId;
+use dt_frame::{RouteId, StreamHeader};
+use dt_ids::{HandlerId, ParticipantId};
 
 use crate::{GroupKey, Quota, arrivals::Reports, encoding::LiveId, quota::Bucket};
+
+/// Who is at the other end of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Participant(ParticipantId),
+    Handler(HandlerId),
+}
 
 /// One session as a sender.
 #[derive(Debug)]
 pub(crate) struct Inbound {
-    pub(crate) participant: ParticipantId,
+    pub(crate) peer: Peer,
     pub(crate) bucket: Bucket,
-    /// `session_groups_max` at most.
+    /// `session_groups_max` or `link_groups_max` at most.
     pub(crate) groups: HashMap<GroupKey, Upstream>,
     /// What it is told of its datagrams.
     pub(crate) reports: Reports,
 }
 
 impl Inbound {
-    pub(crate) fn new(participant: ParticipantId, quota: Quota, now: Instant) -> Self {
+    pub(crate) fn new(peer: Peer, quota: Quota, now: Instant) -> Self {
         Self {
-            participant,
+            peer,
             bucket: Bucket::new(quota, now),
             groups: HashMap::new(),
             reports: Reports::new(now),
@@ -34,6 +41,8 @@ impl Inbound {
 pub(crate) struct Upstream {
     /// Its header; the group is the one that it carries now.
     pub(crate) header: StreamHeader,
+    /// Over a link.
+    pub(crate) route: Option<RouteId>,
     /// The group that its frames go to, while that lives.
     pub(crate) live: Option<LiveId>,
     pub(crate) last_timestamp: Option<u64>,
@@ -42,9 +51,10 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    pub(crate) const fn new(header: StreamHeader) -> Self {
+    pub(crate) const fn new(header: StreamHeader, route: Option<RouteId>) -> Self {
         Self {
             header,
+            route,
             live: None,
             last_timestamp: None,
             last_low: None,
@@ -81,7 +91,7 @@ mod tests {
             screen: false,
             group,
         };
-        let mut upstream = Upstream::new(header(0x0001_ffff));
+        let mut upstream = Upstream::new(header(0x0001_ffff), None);
         assert!(!upstream.begins_group(0xffff));
         assert!(!upstream.begins_group(0xffff));
         assert!(upstream.begins_group(0));

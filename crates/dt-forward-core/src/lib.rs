@@ -37,6 +37,8 @@
 //! with the tenth of a second before; to receivers that lose datagrams each goes
 //! twice. `arrivals` counts what does not come from a sender and tells it.
 //!
+//! `links`: other handlers, that bring streams and receive them.
+//!
 //! Deliberately absent: sockets, tokens, a clock, and congestion control, which
 //! is the transport's.
 
@@ -51,6 +53,7 @@ mod flow;
 mod forwarder;
 mod inbound;
 mod keyframe;
+mod links;
 mod media;
 mod outbox;
 mod quota;
@@ -69,12 +72,13 @@ pub use bandwidth::PathSample;
 pub use config::{Config, QueueLimits, SpeakerConfig};
 pub use counters::{Counters, DropReason};
 pub use forwarder::{Forwarder, RegisterError, RouteError, SessionUpError};
+pub use links::{Inlet, Links, Outlet};
 pub use media::StopGroup;
 pub use quota::Quota;
 pub use receiver::{ReceiverReport, Subscription, Tile};
 pub use telemetry::StreamTelemetry;
 pub use types::{
-    CloseReason, ENCODINGS_MAX, EncodingSpec, FrameBytes, Generation, GroupKey, OutGroup, Output,
-    SessionKey, StreamOp, StreamSpec, Target, Wanted, reset_code,
+    CloseReason, ENCODINGS_MAX, EncodingSpec, FrameBytes, Generation, GroupKey, Label, OutGroup,
+    Output, SessionKey, StreamOp, StreamSpec, Target, Wanted, reset_code,
 };
 pub use voices::GateConfig;

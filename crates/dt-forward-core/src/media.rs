@@ -9,12 +9,12 @@ use bytes::Bytes;
 use dt_frame::{
     DATAGRAM_BYTES_MAX, DatagramHeader, FRAME_HEADER_BYTES, FrameHeader, FrameType, StreamHeader,
 };
-use dt_ids::{Encoding, StreamId, StreamNumber};
+use dt_ids::{Encoding, ParticipantId, StreamId, StreamNumber};
 
 use crate::{
     DropReason, Forwarder, GroupKey, SessionKey,
     encoding::{EncodingState, Feeder, LiveId, Overtaken},
-    inbound::{Inbound, Upstream},
+    inbound::{Inbound, Peer, Upstream},
     outbox::Turn,
     reset_code,
     source::Source,
@@ -23,6 +23,15 @@ use crate::{
 
 /// Bytes that a transport puts around a datagram: of sound a third as much again.
 const AROUND_BYTES: usize = 40;
+
+/// Where a datagram came from, after all that only its way can tell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way {
+    pub(crate) stream: StreamId,
+    pub(crate) owner: ParticipantId,
+    /// Over a link; and whether that is to bring it now.
+    pub(crate) link: Option<bool>,
+}
 
 /// A sender's stream is to be read no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,11 +95,17 @@ impl Forwarder {
     }
 
     /// A stream has ended; all of it arrived.
-    pub fn group_finished(&mut self, session: SessionKey, group: GroupKey) {
+    pub fn group_finished(&mut self, session: SessionKey, group: GroupKey, now: Instant) {
         if let Some((live, encoding)) =
             take_group(&mut self.sessions, &mut self.sources, session, group)
         {
-            encoding.finished(live, &mut self.outbox);
+            let (live, feeder, others) = live;
+            let turn = &mut Turn {
+                config: &self.config,
+                outbox: &mut self.outbox,
+                now,
+            };
+            encoding.finished(live, feeder, others, turn);
         }
     }
 
@@ -99,7 +114,8 @@ impl Forwarder {
         if let Some((live, encoding)) =
             take_group(&mut self.sessions, &mut self.sources, session, group)
         {
-            encoding.abandon(live, &mut self.outbox);
+            let (live, feeder, _) = live;
+            encoding.abandon(live, feeder, &mut self.outbox);
         }
     }
 
@@ -139,34 +155,45 @@ impl Forwarder {
         datagram: Bytes,
         now: Instant,
     ) -> Result<(), DropReason> {
-        let bytes = datagram.len();
         let inbound = self
             .sessions
             .get_mut(&session)
             .ok_or(DropReason::UnknownSession)?;
-        if !inbound.bucket.take(bytes, now) {
-            return Err(DropReason::Quota);
-        }
-        if bytes > DATAGRAM_BYTES_MAX {
-            return Err(DropReason::Malformed);
-        }
-        let (header, _) =
-            DatagramHeader::split(datagram.clone()).map_err(|_| DropReason::Malformed)?;
-        if header.flags.start != (header.extension.fragment == 0) {
-            return Err(DropReason::Malformed);
-        }
-        let participant = inbound.participant;
+        let header = inbound.admit(&datagram, now)?;
+        let Peer::Participant(owner) = inbound.peer else {
+            return Err(DropReason::UnknownSession);
+        };
         let entry = self
             .participants
-            .get(&participant)
+            .get(&owner)
             .ok_or(DropReason::UnknownSession)?;
         if header.user_id != entry.user_id {
             return Err(DropReason::ForeignUser);
         }
-        let source = StreamNumber::try_from(header.stream)
+        let stream = StreamNumber::try_from(header.stream)
             .ok()
-            .and_then(|number| entry.streams.get(&number))
-            .and_then(|stream_id| self.sources.get_mut(stream_id))
+            .and_then(|number| entry.streams.get(&number).copied())
+            .ok_or(DropReason::UnregisteredStream)?;
+        let way = Way {
+            stream,
+            owner,
+            link: None,
+        };
+        self.spread(way, &header, datagram, now)
+    }
+
+    /// Gives a datagram of a known source to its receivers.
+    pub(crate) fn spread(
+        &mut self,
+        way: Way,
+        header: &DatagramHeader,
+        datagram: Bytes,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let bytes = datagram.len();
+        let source = self
+            .sources
+            .get_mut(&way.stream)
             .ok_or(DropReason::UnregisteredStream)?;
         if !source.spec.has(header.extension.encoding) {
             return Err(DropReason::UnregisteredEncoding);
@@ -177,28 +204,38 @@ impl Forwarder {
         source.meter.received(bytes);
         let encoding = header.extension.encoding.get();
         let state = &mut source.encodings[usize::from(encoding)];
-        if !state.arrivals.add(header.sequence) {
-            return Err(DropReason::Repeated);
+        if way.link.is_none() {
+            if !state.arrivals.add(header.sequence) {
+                return Err(DropReason::Repeated);
+            }
+            source.meter.sequence(encoding, header.sequence);
         }
-        source.meter.sequence(encoding, header.sequence);
         self.outbox.counters.datagrams_in += 1;
         self.outbox.counters.bytes_in += bytes as u64;
         if source.spec.muted {
             return Err(DropReason::Muted);
         }
         state.heard = true;
-        if header.flags.start {
-            source.meter.frame(header.timestamp_us, now);
-        }
         let turn = &mut Turn {
             config: &self.config,
             outbox: &mut self.outbox,
             now,
         };
+        let fragment = header.extension.fragment;
+        // Another way may bring it, too.
+        let first = state.recent.add(header.timestamp_us, fragment, turn.now);
+        let current = way.link.unwrap_or(!source.feeds.is_linked());
+        source.came(current, header.frame_type != FrameType::VideoDelta, turn);
+        if !first {
+            return Err(DropReason::Repeated);
+        }
+        if header.flags.start {
+            source.meter.frame(header.timestamp_us, now);
+        }
         if header.frame_type == FrameType::Audio {
             let level = header.extension.audio_level();
             if header.flags.start {
-                self.speakers.hear(participant, level, now);
+                self.speakers.hear(way.owner, level, now);
             }
             let stream = source.spec.stream_id;
             match self.voices.hear(stream, level, Some(&datagram), now) {
@@ -219,7 +256,7 @@ impl Forwarder {
             source.repeat(turn);
             source.sound(datagram, turn);
         } else {
-            source.picture(&header, datagram, turn);
+            source.picture(header, datagram, turn);
         }
         Ok(())
     }
@@ -244,20 +281,16 @@ impl Forwarder {
                 reason: DropReason::TooManyGroups,
             });
         }
-        let own = |source: &&Source| source.owner == inbound.participant;
+        let own = |source: &&Source| {
+            source.feeds.registered && inbound.peer == Peer::Participant(source.owner)
+        };
         let source = self
             .sources
             .get(&header.stream_id)
             .filter(own)
             .ok_or(invalid(DropReason::UnregisteredStream))?;
-        if !source.spec.has(header.encoding) {
-            return Err(invalid(DropReason::UnregisteredEncoding));
-        }
-        let other_codec = source.spec.codec.is_some_and(|codec| codec != header.codec);
-        if header.kind() != source.spec.kind || other_codec {
-            return Err(invalid(DropReason::WrongKind));
-        }
-        inbound.groups.insert(group, Upstream::new(header));
+        source.may_open(&header).map_err(invalid)?;
+        inbound.groups.insert(group, Upstream::new(header, None));
         Ok(())
     }
 
@@ -288,10 +321,19 @@ impl Forwarder {
             .sources
             .get_mut(&upstream.header.stream_id)
             .ok_or(unregistered)?;
-        // The stream's registration may have changed since it was opened.
-        if source.owner != inbound.participant
-            || !source.spec.has(upstream.header.encoding)
-            || source.spec.kind != upstream.header.kind()
+        // The stream's registration or route may have changed since it was opened.
+        let current = match (inbound.peer, upstream.route) {
+            (Peer::Participant(owner), None) => {
+                let own = source.feeds.registered && source.owner == owner;
+                own.then_some(!source.feeds.is_linked())
+            }
+            (Peer::Handler(_), Some(route)) => {
+                source.feeds.of(session, route).map(|(_, current)| current)
+            }
+            _ => None,
+        };
+        let current = current.ok_or(unregistered)?;
+        if !source.spec.has(upstream.header.encoding) || source.spec.kind != upstream.header.kind()
         {
             return Err(unregistered);
         }
@@ -311,35 +353,87 @@ impl Forwarder {
             return Ok(());
         }
         upstream.last_timestamp = Some(header.timestamp_us);
-        if header.frame_type == FrameType::Audio {
-            let level = header.extension.audio_level();
-            self.speakers.hear(inbound.participant, level, now);
-            let stream = source.spec.stream_id;
-            if self.voices.hear(stream, level, None, now) == Verdict::Withhold {
-                self.outbox.counters.silent += 1;
-                return Ok(());
-            }
-        }
         let turn = &mut Turn {
             config: &self.config,
             outbox: &mut self.outbox,
             now,
         };
-        source
-            .take_frame(Feeder { session, group }, upstream, header, payload, turn)
-            .map_err(|Overtaken| stop(reset_code::GRACEFUL, DropReason::Stale))
+        let number = usize::from(upstream.header.encoding.get());
+        if header.frame_type == FrameType::Audio {
+            source.came(current, true, turn);
+            // Each frame can begin a group: they are told apart by themselves.
+            let recent = &mut source.encodings[number].recent;
+            if !recent.add(header.timestamp_us, 0, now) {
+                turn.outbox.drop(DropReason::Repeated);
+                return Ok(());
+            }
+            let level = header.extension.audio_level();
+            self.speakers.hear(source.owner, level, now);
+            let stream = source.spec.stream_id;
+            if self.voices.hear(stream, level, None, now) == Verdict::Withhold {
+                turn.outbox.counters.silent += 1;
+                return Ok(());
+            }
+        }
+        let owner = self.participants.get(&source.owner);
+        let sender = owner.and_then(|owner| owner.session);
+        let feeder = Feeder { session, group };
+        let taken = source.take_frame(feeder, sender, upstream, header, payload, turn);
+        // A group of before says nothing of what comes.
+        let begins = taken.is_ok() && header.frame_type == FrameType::VideoKey;
+        source.came(current, begins, turn);
+        taken.map_err(|Overtaken| stop(reset_code::GRACEFUL, DropReason::Stale))
     }
 }
 
-/// Forgets a sender's stream; gives the group that it carried.
+impl Inbound {
+    /// Takes a datagram on the session's account and reads its header.
+    pub(crate) fn admit(
+        &mut self,
+        datagram: &Bytes,
+        now: Instant,
+    ) -> Result<DatagramHeader, DropReason> {
+        if !self.bucket.take(datagram.len(), now) {
+            return Err(DropReason::Quota);
+        }
+        if datagram.len() > DATAGRAM_BYTES_MAX {
+            return Err(DropReason::Malformed);
+        }
+        let (header, _) =
+            DatagramHeader::split(datagram.clone()).map_err(|_| DropReason::Malformed)?;
+        if header.flags.start != (header.extension.fragment == 0) {
+            return Err(DropReason::Malformed);
+        }
+        Ok(header)
+    }
+}
+
+impl Source {
+    /// Whether a stream with this header may bring it.
+    pub(crate) fn may_open(&self, header: &StreamHeader) -> Result<(), DropReason> {
+        if !self.spec.has(header.encoding) {
+            return Err(DropReason::UnregisteredEncoding);
+        }
+        let other_codec = self.spec.codec.is_some_and(|codec| codec != header.codec);
+        if header.kind() != self.spec.kind || other_codec {
+            return Err(DropReason::WrongKind);
+        }
+        Ok(())
+    }
+}
+
+/// Forgets a sender's stream; gives the group that it carried, by which feeder, and
+/// whether there are others.
 fn take_group<'a>(
     sessions: &mut HashMap<SessionKey, Inbound>,
     sources: &'a mut BTreeMap<StreamId, Source>,
     session: SessionKey,
     group: GroupKey,
-) -> Option<(LiveId, &'a mut EncodingState)> {
+) -> Option<((LiveId, Feeder, bool), &'a mut EncodingState)> {
     let upstream = sessions.get_mut(&session)?.groups.remove(&group)?;
     let source = sources.get_mut(&upstream.header.stream_id)?;
     let encoding = usize::from(upstream.header.encoding.get());
-    Some((upstream.live?, source.encodings.get_mut(encoding)?))
+    let feeder = Feeder { session, group };
+    let live = (upstream.live?, feeder, source.feeds.are_several());
+    Some((live, source.encodings.get_mut(encoding)?))
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use dt_frame::{MediaKind, StreamHeader};
+use dt_frame::{LinkPrefix, MediaKind, StreamHeader};
 
 use crate::{
     Config, Counters, DropReason, FrameBytes, OutGroup, Output, QueueLimits, SessionKey, StreamOp,
@@ -45,7 +45,8 @@ pub(crate) enum Sent {
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    limits: QueueLimits,
+    /// How long a frame waits at most.
+    late_max: Duration,
     /// Ordered, so that the same inputs give the same outputs.
     sessions: BTreeMap<SessionKey, Session>,
     outputs: VecDeque<Output>,
@@ -55,8 +56,9 @@ pub(crate) struct Outbox {
     late: BTreeSet<SessionKey>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Session {
+    limits: QueueLimits,
     /// Oldest first, `session_streams_max` at most.
     streams: BTreeMap<OutGroup, Out>,
     queued_bytes: usize,
@@ -102,9 +104,9 @@ impl Session {
 }
 
 impl Outbox {
-    pub(crate) fn new(limits: QueueLimits) -> Self {
+    pub(crate) fn new(late_max: Duration) -> Self {
         Self {
-            limits,
+            late_max,
             sessions: BTreeMap::new(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
@@ -125,8 +127,16 @@ impl Outbox {
         self.counters.drop(reason);
     }
 
-    pub(crate) fn session_up(&mut self, session: SessionKey) {
-        self.sessions.insert(session, Session::default());
+    pub(crate) fn session_up(&mut self, session: SessionKey, limits: QueueLimits) {
+        let state = Session {
+            limits,
+            streams: BTreeMap::new(),
+            queued_bytes: 0,
+            next_priority: 0,
+            strikes: 0,
+            asks_again_at: None,
+        };
+        self.sessions.insert(session, state);
     }
 
     /// The session is gone with all its streams; nothing more is said to it.
@@ -151,10 +161,13 @@ impl Outbox {
         &mut self,
         session: SessionKey,
         header: StreamHeader,
+        prefix: Option<LinkPrefix>,
         now: Instant,
     ) -> Option<OutGroup> {
-        while self.sessions.get(&session)?.streams.len() >= self.limits.session_streams_max {
-            let oldest = self.sessions.get(&session)?.first_to_go()?;
+        while let state = self.sessions.get(&session)?
+            && state.streams.len() >= state.limits.session_streams_max
+        {
+            let oldest = state.first_to_go()?;
             self.give_up(session, oldest, now);
         }
         let state = self.sessions.get_mut(&session)?;
@@ -179,7 +192,11 @@ impl Outbox {
                 refused: false,
             },
         );
-        let op = StreamOp::Open { header, priority };
+        let op = StreamOp::Open {
+            header,
+            prefix,
+            priority,
+        };
         self.outputs.push_back(Output::Stream { session, out, op });
         Some(out)
     }
@@ -199,7 +216,7 @@ impl Outbox {
         let Some(stream) = state.streams.get_mut(&out) else {
             return Sent::Gone;
         };
-        if stream.refused {
+        if stream.refused || stream.finished {
             return Sent::Refused;
         }
         stream.waiting.push_back((now, frame.len()));
@@ -281,7 +298,7 @@ impl Outbox {
 
     /// Gives up every stream whose oldest frame has waited for too long.
     pub(crate) fn give_up_late(&mut self, now: Instant) {
-        let late_max = self.limits.late_max;
+        let late_max = self.late_max;
         let is_late = |out: &Out| {
             out.waiting
                 .front()
@@ -331,7 +348,7 @@ impl Outbox {
     fn make_room(&mut self, session: SessionKey, bytes: usize, now: Instant) {
         while let Some(state) = self.sessions.get(&session) {
             if state.queued_bytes == 0
-                || state.queued_bytes + bytes <= self.limits.session_bytes_max
+                || state.queued_bytes + bytes <= state.limits.session_bytes_max
             {
                 return;
             }

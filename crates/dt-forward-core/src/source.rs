@@ -17,6 +17,7 @@ use crate::{
     encoding::{EncodingState, Feeder, Overtaken, Place},
     flow::{self, Flow, Flows, Pick},
     inbound::Upstream,
+    links::{Feeds, Outlets, Wants},
     outbox::{Outbox, Turn},
     telemetry::Meter,
 };
@@ -35,6 +36,10 @@ pub(crate) struct Source {
     pub(crate) encodings: Vec<EncodingState>,
     /// Sessions that receive it, and what of it.
     pub(crate) flows: Flows,
+    /// Links that receive it.
+    pub(crate) outlets: Outlets,
+    /// Who brings it.
+    pub(crate) feeds: Feeds,
     /// All of them: who gets sound.
     pub(crate) targets: Arc<[Target]>,
     /// Those who get sound twice.
@@ -54,6 +59,8 @@ impl Source {
                 .map(|_| EncodingState::default())
                 .collect(),
             flows: Flows::new(),
+            outlets: Outlets::new(),
+            feeds: Feeds::default(),
             targets: Arc::from([]),
             lossy: Arc::from([]),
             repeats: VecDeque::new(),
@@ -151,7 +158,7 @@ impl Source {
                 Some(_) if encoding.started_us() <= began => 0,
                 Some(_) => turn.config.catch_up_bytes_max,
             };
-            if encoding.start_receiver(session, pick.detail, bytes_max, turn) {
+            if encoding.start_receiver(session, None, pick.detail, bytes_max, turn) {
                 flow.on = Some(wanted);
                 flow.synced = false;
                 self.leave(session, before, wanted, turn);
@@ -181,12 +188,12 @@ impl Source {
     /// Makes the lists of receivers anew.
     fn list(&mut self) {
         if self.spec.kind == MediaKind::Audio {
-            self.targets = flow::everybody(&self.flows);
+            self.targets = flow::everybody(&self.flows, &self.outlets);
             self.list_lossy();
             return;
         }
         for (number, encoding) in (0u8..).zip(&mut self.encodings) {
-            encoding.lists = flow::lists(&self.flows, number);
+            encoding.lists = flow::lists(&self.flows, &self.outlets, number);
         }
         self.demand.changed();
     }
@@ -292,10 +299,10 @@ impl Source {
     }
 
     /// Ends all that is forwarded now: the stream is gone, muted, or comes over
-    /// another session from now on.
-    pub(crate) fn end(&mut self, sender: Option<SessionKey>, outbox: &mut Outbox) {
+    /// another session from now on. `gone`: a session that has ended.
+    pub(crate) fn end(&mut self, gone: Option<SessionKey>, outbox: &mut Outbox) {
         for encoding in &mut self.encodings {
-            encoding.end(sender, outbox);
+            encoding.end(gone, outbox);
         }
         self.repeats.clear();
         if self.spec.kind == MediaKind::Video {
@@ -307,11 +314,13 @@ impl Source {
         self.list();
     }
 
-    /// Asks the sender for the key frames that are due.
+    /// Asks whoever brings it for the key frames that are due: `sender` is the
+    /// session of its owner here.
     pub(crate) fn ask(&mut self, sender: Option<SessionKey>, turn: &mut Turn<'_>) {
-        let Some(session) = sender else {
+        let over = self.feeds.asks();
+        if over.is_none() && sender.is_none() {
             return;
-        };
+        }
         if self.spec.kind == MediaKind::Audio || self.spec.muted {
             return;
         }
@@ -321,12 +330,23 @@ impl Source {
                 .due(turn.config.keyframe_interval, turn.now)
             {
                 turn.outbox.counters.keyframe_requests += 1;
-                turn.outbox.push(Output::RequestKeyframe {
-                    session,
-                    stream_id: self.spec.stream_id,
-                    encoding: dt_ids::Encoding::try_from(number)
-                        .expect("a stream has at most 16 encodings"),
-                });
+                let stream_id = self.spec.stream_id;
+                let encoding =
+                    dt_ids::Encoding::try_from(number).expect("a stream has at most 16 encodings");
+                let ask = match (over, sender) {
+                    (Some((session, route)), _) => Output::LinkKeyframe {
+                        session,
+                        route,
+                        encoding,
+                    },
+                    (None, Some(session)) => Output::RequestKeyframe {
+                        session,
+                        stream_id,
+                        encoding,
+                    },
+                    (None, None) => return,
+                };
+                turn.outbox.push(ask);
             }
         }
     }
@@ -337,14 +357,114 @@ impl Source {
             return;
         }
         let linger = turn.config.demand_linger;
-        let list = self
+        let (flows, outlets) = (&self.flows, &self.outlets);
+        let encodings = self.spec.encodings;
+        let changed = self
             .demand
-            .say(&self.flows, self.spec.encodings, linger, turn.now);
-        if let Some(encodings) = list {
-            let stream_id = self.spec.stream_id;
+            .say(flows, outlets, encodings, linger, turn.now)
+            .is_some();
+        let Some(said) = self.demand.said() else {
+            return;
+        };
+        for (session, route) in self.feeds.untold(said) {
+            turn.outbox.push(Output::LinkDemand {
+                session,
+                route,
+                encodings: said.to_vec(),
+            });
+        }
+        // Its controller hears of it where it is sent.
+        if self.feeds.owes_demand(changed) {
             turn.outbox.push(Output::Demand {
-                stream_id,
-                encodings,
+                stream_id: self.spec.stream_id,
+                encodings: said.to_vec(),
+            });
+        }
+    }
+
+    /// Replaces the links that receive it.
+    pub(crate) fn retarget_links(&mut self, wanted: Outlets, turn: &mut Turn<'_>) {
+        let before = std::mem::replace(&mut self.outlets, wanted);
+        for session in before.keys().filter(|s| !self.outlets.contains_key(s)) {
+            // What is under way may be what the one after it does not bring.
+            for encoding in &mut self.encodings {
+                encoding.finish_receiver(*session, turn.outbox);
+            }
+        }
+        for (session, outlet) in &self.outlets {
+            let former = before.get(session);
+            for (number, encoding) in (0u8..).zip(&mut self.encodings) {
+                let had = former.is_some_and(|f| f.takes(number));
+                if had && !outlet.takes(number) {
+                    encoding.finish_receiver(*session, turn.outbox);
+                }
+                // By another number only what begins from now on.
+                if self.spec.kind == MediaKind::Audio || !outlet.takes(number) || had {
+                    continue;
+                }
+                // With what is kept, or else with a key frame.
+                let (prefix, all) = (Some(outlet.prefix), Detail::Full);
+                if !encoding.start_receiver(*session, prefix, all, usize::MAX, turn)
+                    && encoding.heard
+                {
+                    encoding.requests.want();
+                }
+            }
+        }
+        if self.outlets != before {
+            self.list();
+        }
+    }
+
+    /// What the handler beyond a link wants of it.
+    pub(crate) fn want(&mut self, session: SessionKey, wants: Wants, turn: &mut Turn<'_>) {
+        let mut outlets = self.outlets.clone();
+        if let Some(outlet) = outlets.get_mut(&session)
+            && self.spec.kind == MediaKind::Video
+        {
+            outlet.wants = wants;
+            self.retarget_links(outlets, turn);
+        }
+    }
+
+    /// A session or link brings nothing any more. `others`: somebody else does.
+    pub(crate) fn feeder_down(&mut self, session: SessionKey, others: bool, outbox: &mut Outbox) {
+        if !others {
+            return self.end(Some(session), outbox);
+        }
+        for encoding in &mut self.encodings {
+            encoding.leave(session, outbox);
+        }
+    }
+
+    /// Something of it came. `current`: from whoever is to bring it now; `begins`:
+    /// it needs nothing before it.
+    pub(crate) fn came(&mut self, current: bool, begins: bool, turn: &mut Turn<'_>) {
+        if self.feeds.came(current, begins, turn.now) {
+            turn.outbox.push(Output::Flow {
+                stream_id: self.spec.stream_id,
+                arriving: true,
+            });
+        }
+    }
+
+    /// Whether somebody is to get it from here, who may not be there yet.
+    pub(crate) fn set_routed(&mut self, routed: bool, turn: &mut Turn<'_>) {
+        if self.feeds.set_routed(routed) {
+            turn.outbox.push(Output::Flow {
+                stream_id: self.spec.stream_id,
+                arriving: true,
+            });
+        }
+    }
+
+    /// Says when nothing comes any more. `anybody`: somebody could bring it.
+    pub(crate) fn look_for_end(&mut self, anybody: bool, turn: &mut Turn<'_>) {
+        let anybody = anybody && !self.spec.muted;
+        if self.feeds.ceased(self.spec.kind, anybody, turn.now) {
+            turn.outbox.push(Output::Flow {
+                stream_id: self.spec.stream_id,
+                arriving: false,
             });
         }
     }
@@ -390,6 +510,7 @@ impl Source {
     pub(crate) fn take_frame(
         &mut self,
         feeder: Feeder,
+        sender: Option<SessionKey>,
         upstream: &mut Upstream,
         header: &FrameHeader,
         payload: Bytes,
@@ -400,6 +521,10 @@ impl Source {
         let live = encoding.place(feeder, upstream, header, turn)?;
         upstream.live = live;
         if let Some(live) = live {
+            if !encoding.is_next(live, header.timestamp_us) {
+                turn.outbox.drop(DropReason::Repeated);
+                return Ok(());
+            }
             let frame = FrameBytes {
                 header: Bytes::copy_from_slice(&header.write()),
                 payload,
@@ -410,7 +535,8 @@ impl Source {
                 upper: header.is_upper(),
             };
             encoding.rates.add(frame.len(), place.upper, turn.now);
-            let done = encoding.forward(live, &frame, place, &mut self.flows, turn);
+            let (flows, outlets) = (&mut self.flows, &self.outlets);
+            let done = encoding.forward(live, &frame, place, flows, outlets, turn);
             self.meter.bytes_sent += done.copies * frame.len() as u64;
             if !done.switched.is_empty() {
                 for (session, before) in done.switched {
@@ -418,11 +544,13 @@ impl Source {
                 }
                 self.list();
             }
+        } else if encoding.is_overtaken(header.timestamp_us) {
+            turn.outbox.drop(DropReason::Repeated);
         } else {
             turn.outbox.drop(DropReason::WithoutKeyFrame);
             encoding.requests.want();
         }
-        self.ask(Some(feeder.session), turn);
+        self.ask(sender, turn);
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     Detail, Forwarder, Output, PathSample, ReceiverReport, SessionKey, Wanted,
     allocation::{self, Ask, Cost},
     flow::Pick,
+    inbound::Peer,
     outbox::Turn,
     receiver::{Given, Request},
     source::Source,
@@ -51,6 +52,7 @@ impl Forwarder {
     pub fn demands(&self) -> impl Iterator<Item = (StreamId, &[Wanted])> {
         self.sources
             .iter()
+            .filter(|(_, source)| !source.feeds.is_linked())
             .filter_map(|(id, source)| Some((*id, source.demand.said()?)))
     }
 
@@ -147,7 +149,10 @@ impl Forwarder {
             if !inbound.reports.is_due(now) {
                 continue;
             }
-            let Some(entry) = self.participants.get(&inbound.participant) else {
+            let Peer::Participant(participant) = inbound.peer else {
+                continue;
+            };
+            let Some(entry) = self.participants.get(&participant) else {
                 continue;
             };
             let (mut expected, mut came) = (0u64, 0u64);

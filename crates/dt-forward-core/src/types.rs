@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dt_frame::{FourCc, MediaKind, SlotLabel, StreamHeader};
-use dt_ids::{Encoding, ParticipantId, StreamId, StreamNumber};
+use dt_frame::{FourCc, LinkPrefix, MediaKind, RouteId, SlotLabel, StreamHeader};
+use dt_ids::{Encoding, HandlerId, ParticipantId, StreamId, StreamNumber};
 
 use crate::SenderReport;
 
@@ -110,13 +110,38 @@ impl StreamSpec {
     }
 }
 
+/// Bytes 10–13 of a datagram on its way out: a slot of a receiver, or a route of a
+/// link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Label(u32);
+
+impl Label {
+    /// As they stand on the wire, big-endian.
+    #[must_use]
+    pub const fn to_bits(self) -> u32 {
+        self.0
+    }
+}
+
+impl From<SlotLabel> for Label {
+    fn from(slot: SlotLabel) -> Self {
+        Self(slot.to_bits())
+    }
+}
+
+impl From<RouteId> for Label {
+    fn from(route: RouteId) -> Self {
+        Self(route.0)
+    }
+}
+
 /// A session that receives a source, and what its datagrams are labelled with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// Whom.
     pub session: SessionKey,
     /// Bytes 10–13.
-    pub label: SlotLabel,
+    pub label: Label,
 }
 
 /// A frame of the stream carrier as it stands on the wire. Both pieces are
@@ -150,6 +175,8 @@ pub enum StreamOp {
     Open {
         /// What it begins with.
         header: StreamHeader,
+        /// What stands before that, on a link.
+        prefix: Option<LinkPrefix>,
         /// Among the streams of its session; higher goes first.
         priority: i32,
     },
@@ -243,6 +270,44 @@ pub enum Output {
         stream_id: StreamId,
         /// Those that are wanted.
         encodings: Vec<Wanted>,
+    },
+    /// Ask the handler at the other end of a link for a new group.
+    LinkKeyframe {
+        /// The link.
+        session: SessionKey,
+        /// Of which route.
+        route: RouteId,
+        /// Of which encoding.
+        encoding: Encoding,
+    },
+    /// Tell it which encodings of a route somebody wants here; replaces what was
+    /// said before.
+    LinkDemand {
+        /// The link.
+        session: SessionKey,
+        /// Of which route.
+        route: RouteId,
+        /// Those that are wanted.
+        encodings: Vec<Wanted>,
+    },
+    /// A route over a link is known from now on, or not any more.
+    LinkRoute {
+        /// The handler at its other end.
+        handler: HandlerId,
+        /// By which number its receiving end knows it.
+        route: RouteId,
+        /// It leads here.
+        incoming: bool,
+        /// It is known.
+        known: bool,
+    },
+    /// Whether a stream that is routed here arrives; said again when a new feeder
+    /// has taken over.
+    Flow {
+        /// Which.
+        stream_id: StreamId,
+        /// It does.
+        arriving: bool,
     },
     /// How a sender's datagrams arrive.
     SenderReport {

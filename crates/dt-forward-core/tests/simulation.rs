@@ -264,7 +264,7 @@ impl World {
             } => self.frame(who, group, key, bytes),
             Step::Finish { who, group } => {
                 if let Some((session, group)) = self.take_group(who, group) {
-                    self.forwarder.group_finished(session, group);
+                    self.forwarder.group_finished(session, group, self.now);
                 }
             }
             Step::Reset { who, group } => {
@@ -492,7 +492,7 @@ impl World {
                         prop_assert!(self.may_get(target.session, source));
                         let who = (0..PEOPLE)
                             .find(|n| self.people[usize::from(*n)].session == Some(target.session));
-                        prop_assert_eq!(Some(target.label), who.map(label));
+                        prop_assert_eq!(Some(target.label), who.map(|who| label(who).into()));
                     }
                 }
                 Output::Stream { session, out, op } => self.check_stream(session, out, op)?,
@@ -540,6 +540,14 @@ impl World {
                     prop_assert!(sends && report.lost_ppm <= 1_000_000);
                 }
                 Output::Padding { .. } => prop_assert!(false, "no path was told"),
+                Output::Flow { stream_id, .. } => {
+                    prop_assert!((0..PEOPLE).any(|n| [video(n), audio(n)].contains(&stream_id)));
+                }
+                Output::LinkKeyframe { .. }
+                | Output::LinkDemand { .. }
+                | Output::LinkRoute { .. } => {
+                    prop_assert!(false, "there are no links");
+                }
             }
         }
         Ok(())

@@ -101,6 +101,12 @@ pub struct PathStats {
     /// That of the packet acknowledged last; with `low-delay` congestion control
     /// only.
     pub rtt_latest: Duration,
+    /// How long the oldest packet that may still be on its way has been; with
+    /// `low-delay` congestion control only.
+    pub unanswered: Duration,
+    /// For how long there has been more to send than may be on its way; with
+    /// `low-delay` congestion control only.
+    pub blocked: Duration,
     /// Bytes acknowledged since the start; with `low-delay` congestion control
     /// only.
     pub acknowledged_bytes: u64,

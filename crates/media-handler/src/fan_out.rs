@@ -11,15 +11,13 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use dt_forward_core::{SessionKey, Target};
-use dt_frame::{DatagramHeader, FrameType, SlotLabel};
+use dt_forward_core::{Label, SessionKey, Target};
+use dt_frame::{DatagramHeader, FrameType};
 
 use crate::{backlog::Backlog, lock, port::Carrier};
 
-/// Pictures are not added to a queue whose oldest datagram has waited longer.
-const WAIT_MAX: Duration = Duration::from_millis(50);
-/// Sound is, up to this.
-const SOUND_WAIT_MAX: Duration = Duration::from_millis(200);
+/// How often a carrier is given more of what waits for it.
+const PUMP_EVERY: Duration = Duration::from_millis(5);
 
 /// Somebody who receives datagrams.
 pub(crate) struct Receiver {
@@ -35,17 +33,60 @@ impl Receiver {
         })
     }
 
+    /// Gives it one datagram of sound that goes to nobody else; `false` when what
+    /// waits is too old.
+    pub(crate) fn send_sound(&self, datagram: &[u8], now: Instant) -> bool {
+        let whole = Bytes::from([&self.carrier.datagram_prefix(), datagram].concat());
+        self.sound(&[whole], now) == 1
+    }
+
     /// Gives it all of them, or none when what waits is too old; how many.
-    fn send(&self, copies: &[Bytes], bytes: usize, wait_max: Duration, now: Instant) -> usize {
+    fn sound(&self, copies: &[Bytes], now: Instant) -> usize {
+        let (queued, mut give) = self.carrier();
+        lock(&self.backlog).sound(copies, queued, now, &mut give)
+    }
+
+    /// Gives it all of them, as its path takes them, or none when what waits is
+    /// too old; how many.
+    fn pictures(self: &Arc<Self>, copies: &[Bytes], now: Instant) -> usize {
+        let (queued, mut give) = self.carrier();
         let mut backlog = lock(&self.backlog);
-        if backlog.age(self.carrier.queued_datagram_bytes(), now) > wait_max {
-            return 0;
+        let held = backlog.holds();
+        let taken = backlog.pictures(copies, queued, now, &mut give);
+        if !held && backlog.holds() {
+            // Ends when nothing waits any more, which is soon.
+            tokio::spawn(Arc::clone(self).pump());
         }
-        for copy in copies {
-            self.carrier.send_datagram(copy.clone());
+        taken
+    }
+
+    /// Gives the carrier what waits for it, as its path takes it.
+    async fn pump(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(PUMP_EVERY).await;
+            let (queued, mut give) = self.carrier();
+            let mut backlog = lock(&self.backlog);
+            backlog.pump(queued, crate::now(), &mut give);
+            if !backlog.holds() {
+                return;
+            }
         }
-        backlog.gave(bytes, now);
-        copies.len()
+    }
+
+    /// Its path has these figures now.
+    pub(crate) fn path(&self, window_bytes: u64, rtt: Duration) {
+        lock(&self.backlog).path(window_bytes, rtt);
+    }
+
+    /// Whether it may be given what is worth less than media.
+    pub(crate) fn is_idle(&self) -> bool {
+        lock(&self.backlog).is_idle(self.carrier.queued_datagram_bytes())
+    }
+
+    /// What its carrier holds, and what gives it more.
+    fn carrier(&self) -> (usize, impl FnMut(Bytes)) {
+        let give = |datagram| self.carrier.send_datagram(datagram);
+        (self.carrier.queued_datagram_bytes(), give)
     }
 }
 
@@ -58,7 +99,7 @@ pub(crate) struct Route {
 /// Those whose copies are the same.
 struct Group {
     prefix: Bytes,
-    label: SlotLabel,
+    label: Label,
     receivers: Vec<Arc<Receiver>>,
 }
 
@@ -68,7 +109,7 @@ impl Route {
         receiver: impl Fn(SessionKey) -> Option<Arc<Receiver>>,
     ) -> Self {
         let mut groups: Vec<Group> = Vec::new();
-        let mut places: HashMap<(Bytes, SlotLabel), usize> = HashMap::new();
+        let mut places: HashMap<(Bytes, Label), usize> = HashMap::new();
         for target in targets.iter() {
             let Some(receiver) = receiver(target.session) else {
                 continue;
@@ -94,7 +135,6 @@ impl Route {
     /// because a receiver is slow.
     fn send(&self, datagrams: &[Pending], now: Instant) -> usize {
         let sound = datagrams.iter().any(|pending| pending.sound);
-        let wait_max = if sound { SOUND_WAIT_MAX } else { WAIT_MAX };
         let bytes: usize = datagrams.iter().map(|p| p.datagram.len()).sum();
         let mut copies = Vec::with_capacity(datagrams.len());
         let mut left_out = 0;
@@ -105,11 +145,16 @@ impl Route {
             for pending in datagrams {
                 buffer.extend_from_slice(&group.prefix);
                 buffer.extend_from_slice(&pending.datagram);
-                DatagramHeader::rewrite_slot(&mut buffer[group.prefix.len()..], group.label);
+                let label = group.label.to_bits();
+                DatagramHeader::rewrite_label(&mut buffer[group.prefix.len()..], label);
                 copies.push(buffer.split().freeze());
             }
             for receiver in &group.receivers {
-                left_out += copies.len() - receiver.send(&copies, bytes, wait_max, now);
+                let taken = match sound {
+                    true => receiver.sound(&copies, now),
+                    false => receiver.pictures(&copies, now),
+                };
+                left_out += copies.len() - taken;
             }
         }
         left_out
@@ -199,6 +244,7 @@ impl Round {
 
 #[cfg(test)]
 mod tests {
+    use dt_frame::SlotLabel;
     use dt_ids::Slot;
 
     use super::*;
@@ -234,7 +280,7 @@ mod tests {
     fn target(session: u64, slot: u32) -> Target {
         Target {
             session: SessionKey(session),
-            label: SlotLabel::new(1, Slot::try_from(slot).expect("small")),
+            label: SlotLabel::new(1, Slot::try_from(slot).expect("small")).into(),
         }
     }
 

@@ -5,10 +5,13 @@
 //! `dt-forward-core`; here are the sessions, their tasks, and the carrying out
 //! of what the rules say. Nothing is kept over a restart.
 //!
-//! Deliberately absent: accepting connections, keys of media (payloads are
-//! sealed between clients), and other handlers.
+//! With other handlers it exchanges the media of meetings over links (`cascade`).
+//!
+//! Deliberately absent: accepting connections, and keys of media (payloads are
+//! sealed between clients).
 
 mod backlog;
+mod cascade;
 mod config;
 mod control;
 mod events;
@@ -17,6 +20,7 @@ mod flush;
 mod gather;
 mod meeting;
 mod port;
+mod processing;
 mod rate;
 mod rpc;
 mod session;
@@ -29,34 +33,42 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use dt_forward_core::Forwarder;
-use dt_ids::MeetingId;
+use dt_ids::{HandlerId, MeetingId};
 use dt_token::{UsedIds, connection::ConnectionKey};
 use dt_transport::Session;
 use dt_wire::{
     CloseCode,
-    internal::{Endpoint, HandlerCapacity},
+    internal::{Endpoint, HandlerCapacity, HandlerEvent},
 };
-use tokio::task::JoinHandle;
+use tokio::{sync::Notify, task::JoinHandle};
 
+use cascade::{Cascade, Load, Spaces};
+pub use cascade::{
+    DialError, LINK_PATH, LinkDialer, LinkDirectory, LinkPass, LocalLinks, RemoteLinks,
+    SharedSecret,
+};
 pub use config::Config;
 use events::Events;
 use flush::Flush;
 pub use gather::GatherConfig;
 use meeting::{Meeting, State};
 use port::SessionKeys;
+use processing::Threads;
 use warm::Warm;
 
 /// A media handler. Dropping the last handle ends its timers; sessions are ended
 /// by [`shutdown`](Self::shutdown) or by their clients.
 pub struct MediaHandler {
     inner: Arc<Inner>,
-    /// Its timers and its sending of datagrams.
-    tasks: Mutex<Option<[JoinHandle<()>; 2]>>,
+    /// Its timers, its sending of datagrams, and its dialling.
+    tasks: Mutex<Option<Tasks>>,
 }
+
+type Tasks = [JoinHandle<()>; 3];
 
 pub(crate) struct Inner {
     pub(crate) config: Config,
@@ -69,28 +81,60 @@ pub(crate) struct Inner {
     pub(crate) events: Arc<Events>,
     pub(crate) flush: Arc<Flush>,
     pub(crate) session_keys: SessionKeys,
+    pub(crate) threads: Threads,
     pub(crate) warm: Warm,
     pub(crate) sessions: AtomicUsize,
+    pub(crate) cascade: Cascade,
+    pub(crate) route_spaces: Mutex<Spaces>,
+    load: Load,
+    /// A session has ended.
+    pub(crate) left: Notify,
+    me: Weak<Inner>,
 }
 
 impl MediaHandler {
     /// A handler with a fresh key for connection tokens.
     #[must_use]
     pub fn new(config: Config) -> Arc<Self> {
-        let inner = Inner {
+        let cascade = Cascade::none(config.handler_id, config.forward.routes_max);
+        Self::with_cascade(config, cascade)
+    }
+
+    /// One that has links to others: it dials by `dialer`, and shows and checks
+    /// what `pass` says.
+    #[must_use]
+    pub fn with_links<D: LinkDialer>(
+        config: Config,
+        dialer: Arc<D>,
+        pass: Arc<dyn LinkPass>,
+    ) -> Arc<Self> {
+        let (here, routes_max) = (config.handler_id, config.forward.routes_max);
+        let cascade = Cascade::new(here, routes_max, dialer, pass);
+        Self::with_cascade(config, cascade)
+    }
+
+    fn with_cascade(mut config: Config, cascade: Cascade) -> Arc<Self> {
+        config.forward.handler = Some(config.handler_id);
+        let inner = |me: &Weak<Inner>| Inner {
             key: ConnectionKey::random(),
             used_tokens: Mutex::new(UsedIds::new(config.used_tokens_max)),
             meetings: Mutex::default(),
             events: Arc::new(Events::new(config.controllers_max)),
             flush: Arc::default(),
             session_keys: SessionKeys::default(),
+            threads: Threads::default(),
             warm: Warm::new(config.warm_sessions_max),
             sessions: AtomicUsize::new(0),
             endpoint: Mutex::new(config.endpoint.clone()),
+            cascade,
+            route_spaces: Mutex::default(),
+            load: Load::default(),
+            left: Notify::new(),
+            me: Weak::clone(me),
             config,
         };
         Arc::new(Self {
-            inner: Arc::new(inner),
+            inner: Arc::new_cyclic(inner),
             tasks: Mutex::default(),
         })
     }
@@ -107,6 +151,40 @@ impl MediaHandler {
     pub async fn serve<S: Session>(&self, session: S) {
         self.start_tasks();
         session::serve(Arc::clone(&self.inner), session).await;
+    }
+
+    /// Runs a link that another handler dialled, to its end; as
+    /// [`serve`](Self::serve) otherwise.
+    pub async fn serve_link<S: Session>(&self, session: S) {
+        self.start_tasks();
+        cascade::accepted(&self.inner, session).await;
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn id(&self) -> HandlerId {
+        self.inner.config.handler_id
+    }
+
+    /// Links to other handlers that are up now.
+    #[must_use]
+    pub fn link_count(&self) -> usize {
+        self.inner.cascade.peers.up_count()
+    }
+
+    /// Tells controllers that it will stop, waits until its participants have left
+    /// for other handlers, `grace` at most, and [shuts down](Self::shutdown).
+    pub async fn drain(&self, grace: Duration) {
+        self.inner.load.drain();
+        self.inner.events.tell(&self.inner.load());
+        let left = async {
+            while self.session_count() > 0 {
+                self.inner.left.notified().await;
+            }
+        };
+        // Who has not left by then finds its way by itself.
+        let _ = tokio::time::timeout(grace, left).await;
+        self.shutdown();
     }
 
     /// What a registration and a heartbeat at the registry say.
@@ -130,6 +208,9 @@ impl MediaHandler {
     /// returns soon after.
     pub fn shutdown(&self) {
         self.inner.warm.close_all();
+        let code = CloseCode::ShuttingDown.code();
+        let peers = &self.inner.cascade.peers;
+        peers.close_all(code, "the server shuts down");
         for meeting in self.inner.all_meetings() {
             meeting.close_all(CloseCode::ShuttingDown, "the server shuts down");
         }
@@ -137,7 +218,7 @@ impl MediaHandler {
 
     fn start_tasks(&self) {
         let mut tasks = lock(&self.tasks);
-        let run = |tasks: &[JoinHandle<()>; 2]| !tasks.iter().any(JoinHandle::is_finished);
+        let run = |tasks: &Tasks| !tasks.iter().any(JoinHandle::is_finished);
         // The runtime of the first ones may have been shut down.
         if !tasks.as_ref().is_some_and(run) {
             abort(tasks.take());
@@ -145,12 +226,13 @@ impl MediaHandler {
             *tasks = Some([
                 tokio::spawn(tick(Arc::downgrade(&self.inner))),
                 tokio::spawn(flush::run(flush, gather)),
+                tokio::spawn(cascade::keep(Arc::downgrade(&self.inner))),
             ]);
         }
     }
 }
 
-fn abort(tasks: Option<[JoinHandle<()>; 2]>) {
+fn abort(tasks: Option<Tasks>) {
     for task in tasks.into_iter().flatten() {
         task.abort();
     }
@@ -195,13 +277,24 @@ impl Inner {
             return None;
         }
         let (events, flush) = (Arc::clone(&self.events), Arc::clone(&self.flush));
-        let meeting = Meeting::new(id, self.config.forward, events, flush);
+        let me = Weak::clone(&self.me);
+        let meeting = Meeting::new(id, self.config.forward, events, flush, me);
         meetings.insert(id, Arc::clone(&meeting));
         Some(meeting)
     }
 
     pub(crate) fn all_meetings(&self) -> Vec<Arc<Meeting>> {
         lock(&self.meetings).values().cloned().collect()
+    }
+
+    /// How full it is now.
+    pub(crate) fn load(&self) -> HandlerEvent {
+        let meetings = self.all_meetings();
+        let streams: usize = meetings.iter().map(|m| m.stream_count()).sum();
+        let sessions = self.sessions.load(Ordering::Relaxed);
+        let streams_max = usize::try_from(self.config.streams_max).unwrap_or(usize::MAX);
+        self.load
+            .event((sessions, self.config.sessions_max), (streams, streams_max))
     }
 
     fn forget_abandoned(&self) {
@@ -231,7 +324,9 @@ async fn tick(inner: Weak<Inner>) {
                 meeting.report();
             }
             drop(meetings);
+            inner.events.tell(&inner.load());
             inner.forget_abandoned();
+            inner.cascade.peers.sweep(now());
             let sessions = inner.sessions.load(Ordering::Relaxed);
             metrics::gauge!("media_sessions").set(sessions as f64);
         }

@@ -1,6 +1,8 @@
 //! One meeting at this handler: its forwarder, the ports of its sessions, and
 //! the carrying out of outputs.
 
+mod linking;
+mod processed;
 mod steering;
 
 use std::{
@@ -20,7 +22,11 @@ use dt_wire::{
     v1::{MediaServerMessage, RequestKeyframe, media_server_message},
 };
 
-use crate::{events::Events, fan_out::FanOut, flush::Flush, lock, now, port::Port};
+use crate::{
+    Inner, events::Events, fan_out::FanOut, flush::Flush, lock, now, port::Port,
+    processing::Processing,
+};
+pub(crate) use processed::ProcessedRouteError;
 
 /// A meeting. Its lock is held for one input and the outputs of it, and never
 /// across a wait; the order of outputs is kept because they are carried out
@@ -38,6 +44,10 @@ pub(crate) struct State {
     me: Weak<Meeting>,
     pub(crate) forwarder: Forwarder,
     ports: HashMap<SessionKey, (ParticipantId, Port)>,
+    /// To other handlers.
+    links: HashMap<SessionKey, Port>,
+    cascade: Weak<Inner>,
+    processing: Processing,
     fan_out: FanOut,
     speakers: Vec<ParticipantId>,
     /// Counts already given to the metrics.
@@ -51,6 +61,7 @@ impl Meeting {
         config: dt_forward_core::Config,
         events: Arc<Events>,
         flush: Arc<Flush>,
+        cascade: Weak<Inner>,
     ) -> Arc<Self> {
         let state = |me: &Weak<Self>| State {
             id,
@@ -59,6 +70,9 @@ impl Meeting {
             me: Weak::clone(me),
             forwarder: Forwarder::new(config),
             ports: HashMap::new(),
+            links: HashMap::new(),
+            cascade: Weak::clone(&cascade),
+            processing: Processing::default(),
             fan_out: FanOut::default(),
             speakers: Vec::new(),
             reported: Counters::default(),
@@ -107,7 +121,7 @@ impl Meeting {
     /// The task of a stream to a receiver has ended; `whole` when it wrote all.
     pub(crate) fn stream_ended(&self, session: SessionKey, out: OutGroup, whole: bool) {
         self.with(|s| {
-            if let Some((_, port)) = s.ports.get_mut(&session) {
+            if let Some(port) = s.port(session) {
                 port.stream_ended(out);
             }
             if !whole {
@@ -119,11 +133,11 @@ impl Meeting {
     /// The task that read a sender's stream has ended.
     pub(crate) fn group_ended(&self, session: SessionKey, group: GroupKey, whole: bool) {
         self.with(|s| {
-            if let Some((_, port)) = s.ports.get_mut(&session) {
+            if let Some(port) = s.port(session) {
                 port.group_ended(group);
             }
             if whole {
-                s.forwarder.group_finished(session, group);
+                s.forwarder.group_finished(session, group, now());
             } else {
                 s.forwarder.group_reset(session, group);
             }
@@ -199,14 +213,18 @@ impl Meeting {
 
     /// What a controller that begins to listen must know.
     pub(crate) fn present(&self) -> Vec<HandlerEvent> {
-        let (mut connected, speakers, demands) = self.with(|s| {
-            let connected: Vec<_> = s.ports.values().map(|(p, _)| *p).collect();
+        let (mut connected, speakers, demands, flows) = self.with(|s| {
+            let clients = s.ports.values().map(|(p, _)| *p);
+            let clients = clients.filter(|p| !s.processing.is_tap(*p));
+            let connected: Vec<_> = clients.collect();
             let demands: Vec<_> = s
                 .forwarder
                 .demands()
                 .map(|(stream, wanted)| steering::demand_event(self.id, stream, wanted))
                 .collect();
-            (connected, s.speakers.clone(), demands)
+            let flow = |stream| linking::flow_event(self.id, stream, true);
+            let flows: Vec<_> = s.forwarder.arriving().map(flow).collect();
+            (connected, s.speakers.clone(), demands, flows)
         });
         connected.sort_unstable();
         connected.dedup();
@@ -218,13 +236,15 @@ impl Meeting {
             events.push(event(self.id, speakers_event(&speakers)));
         }
         events.extend(demands);
+        events.extend(flows);
         events
     }
 
     /// Whether nobody has been registered for so long.
     pub(crate) fn is_abandoned(&self, for_long: Duration) -> bool {
         let mut state = lock(&self.state);
-        if state.forwarder.participant_count() > 0 {
+        state.close_lone_tap();
+        if !state.forwarder.is_idle() {
             state.empty_since = None;
             return false;
         }
@@ -257,15 +277,20 @@ impl State {
     }
 
     pub(crate) fn port(&mut self, session: SessionKey) -> Option<&mut Port> {
-        self.ports.get_mut(&session).map(|(_, port)| port)
+        let of_client = self.ports.get_mut(&session).map(|(_, port)| port);
+        of_client.or_else(|| self.links.get_mut(&session))
     }
 
     fn carry_out(&mut self) {
         while let Some(output) = self.forwarder.poll_output() {
             match output {
                 Output::Datagram { datagram, targets } => {
-                    let ports = &self.ports;
-                    let receiver = |session| ports.get(&session).map(|(_, port)| port.receiver());
+                    let (ports, links) = (&self.ports, &self.links);
+                    let receiver = |session| {
+                        let port = ports.get(&session).map(|(_, port)| port);
+                        let port = port.or_else(|| links.get(&session));
+                        port.map(Port::receiver)
+                    };
                     if self.fan_out.add(datagram, &targets, receiver) {
                         self.flush.add(Weak::clone(&self.me));
                     }
@@ -302,6 +327,29 @@ impl State {
                 } => self.tell_demand(stream_id, &encodings),
                 Output::SenderReport { session, report } => {
                     self.report_to_sender(session, report);
+                }
+                Output::LinkKeyframe {
+                    session,
+                    route,
+                    encoding,
+                } => self.tell_link(session, linking::keyframe(route, encoding)),
+                Output::LinkDemand {
+                    session,
+                    route,
+                    encodings,
+                } => self.tell_link(session, linking::demand(route, &encodings)),
+                Output::LinkRoute {
+                    handler,
+                    route,
+                    incoming,
+                    known,
+                } => self.link_route((handler, route), incoming, known),
+                Output::Flow {
+                    stream_id,
+                    arriving,
+                } => {
+                    let flow = linking::flow_event(self.id, stream_id, arriving);
+                    self.events.tell(&flow);
                 }
             }
         }

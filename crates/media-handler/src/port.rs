@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use dt_forward_core::{FrameBytes, GroupKey, OutGroup, SessionKey, StreamOp};
-use dt_frame::StreamHeader;
+use dt_frame::{LinkPrefix, StreamHeader};
 use dt_transport::{PathStats, Session};
 use tokio::sync::{mpsc, oneshot};
 
@@ -52,6 +52,8 @@ impl<S: Session> Carrier for S {
 pub(crate) struct NewStream {
     pub(crate) out: OutGroup,
     pub(crate) header: StreamHeader,
+    /// Before the header, on a link.
+    pub(crate) prefix: Option<LinkPrefix>,
     pub(crate) priority: i32,
     /// Its end means: finish. What waits in it is bounded by the forwarder, which
     /// resets a stream that is late or holds too much.
@@ -110,6 +112,24 @@ impl Port {
         (port, control, ends)
     }
 
+    /// One of the ports of a link, of which there is one a meeting.
+    pub(crate) fn on_link(
+        carrier: Arc<dyn Carrier>,
+        receiver: Arc<Receiver>,
+        control: mpsc::Sender<Bytes>,
+    ) -> (Self, mpsc::Receiver<NewStream>) {
+        let (streams, streams_end) = mpsc::channel(NEW_STREAMS_MAX);
+        let port = Self {
+            carrier,
+            receiver,
+            control,
+            streams,
+            outs: HashMap::new(),
+            groups: HashMap::new(),
+        };
+        (port, streams_end)
+    }
+
     /// Sends one that no route is about.
     pub(crate) fn send_datagram(&self, datagram: Bytes) {
         let prefix = self.carrier.datagram_prefix();
@@ -139,7 +159,11 @@ impl Port {
     /// when it could not be opened.
     pub(crate) fn stream(&mut self, out: OutGroup, op: StreamOp) -> bool {
         match op {
-            StreamOp::Open { header, priority } => return self.open(out, header, priority),
+            StreamOp::Open {
+                header,
+                prefix,
+                priority,
+            } => return self.open(out, header, prefix, priority),
             StreamOp::Frame(frame) => {
                 if let Some(frames) = self.outs.get(&out).and_then(|o| o.frames.as_ref()) {
                     // Its task has ended: it says so to the forwarder by itself.
@@ -183,12 +207,19 @@ impl Port {
         }
     }
 
-    fn open(&mut self, out: OutGroup, header: StreamHeader, priority: i32) -> bool {
+    fn open(
+        &mut self,
+        out: OutGroup,
+        header: StreamHeader,
+        prefix: Option<LinkPrefix>,
+        priority: i32,
+    ) -> bool {
         let (frames, frames_end) = mpsc::unbounded_channel();
         let (reset, reset_end) = oneshot::channel();
         let new = NewStream {
             out,
             header,
+            prefix,
             priority,
             frames: frames_end,
             reset: reset_end,

@@ -20,7 +20,11 @@ use dt_wire::{
 };
 use tokio::sync::mpsc;
 
-use crate::{Inner, MediaHandler, lock, meeting::Meeting, now};
+use crate::{
+    Inner, MediaHandler, cascade, lock,
+    meeting::{Meeting, ProcessedRouteError},
+    now, processing,
+};
 
 #[async_trait]
 impl dt_rpc::MediaHandler for MediaHandler {
@@ -28,11 +32,12 @@ impl dt_rpc::MediaHandler for MediaHandler {
         &self,
         request: RegisterController,
     ) -> RpcResult<RegisterControllerResponse> {
-        let _: ControllerId = id(&request.controller_id)?;
+        let controller: ControllerId = id(&request.controller_id)?;
         Ok(RegisterControllerResponse {
             handler_id: self.inner.config.handler_id.to_string(),
             endpoint: Some(lock(&self.inner.endpoint).clone()),
             connection_token_key: self.inner.key.as_bytes().to_vec().into(),
+            route_space: lock(&self.inner.route_spaces).of(controller),
         })
     }
 
@@ -65,20 +70,17 @@ impl dt_rpc::MediaHandler for MediaHandler {
         let generation = generation(request.generation)?;
         let meeting = self.inner.meeting_for(&request.meeting_id)?;
         let code = request.close_code;
-        meeting.with(|s| s.forwarder.unregister(participant, generation, code, now()));
+        meeting.with(|s| s.unregister(participant, generation, code));
         Ok(UnregisterParticipantResponse {})
     }
 
     async fn route_media(&self, request: RouteMediaCommand) -> RpcResult<RouteMediaResponse> {
         let source: StreamId = id(&request.source_stream_id)?;
         let generation = generation(request.generation)?;
-        if request.options.is_some_and(|o| o.transcode || o.mix_audio) {
-            let sentence = "this handler neither transcodes nor mixes";
-            return Err(RpcError::Invalid(sentence.into()));
-        }
-        let destinations: Vec<_> = request
-            .destinations
-            .iter()
+        let (plain, processed) = processing::split(&request)?;
+        let destinations: Vec<_> = plain
+            .into_iter()
+            .filter(|to| to.handler_id.is_empty())
             .map(|to| {
                 let label = SlotLabel::from_bits(to.stream_number)
                     .ok_or_else(|| RpcError::Invalid("a destination has no slot".into()))?;
@@ -90,10 +92,11 @@ impl dt_rpc::MediaHandler for MediaHandler {
                 Ok((id::<ParticipantId>(&to.participant_id)?, how))
             })
             .collect::<RpcResult<_>>()?;
+        let links = cascade::links(&request)?;
         let meeting = self.inner.meeting_for(&request.meeting_id)?;
         let applied = meeting
-            .with(|s| s.forwarder.route(source, destinations, generation, now()))
-            .map_err(route_error)?;
+            .with(|s| s.route(source, destinations, links, processed, generation))
+            .map_err(processed_route_error)?;
         Ok(RouteMediaResponse {
             applied: Some(internal::Generation {
                 lease: applied.lease,
@@ -108,7 +111,8 @@ impl dt_rpc::MediaHandler for MediaHandler {
     ) -> RpcResult<mpsc::Receiver<HandlerEvent>> {
         let controller = id(&request.controller_id)?;
         let meetings = self.inner.all_meetings();
-        let present: Vec<_> = meetings.iter().flat_map(|m| m.present()).collect();
+        let present = meetings.iter().flat_map(|m| m.present());
+        let present: Vec<_> = std::iter::once(self.inner.load()).chain(present).collect();
         self.inner
             .events
             .listen(controller, present)
@@ -127,7 +131,7 @@ fn too_many_meetings() -> RpcError {
     RpcError::Capacity("this handler has too many meetings".into())
 }
 
-fn id<T>(text: &str) -> RpcResult<T>
+pub(crate) fn id<T>(text: &str) -> RpcResult<T>
 where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,
@@ -144,7 +148,7 @@ fn generation(of: Option<internal::Generation>) -> RpcResult<Generation> {
     })
 }
 
-fn spec(stream: &MediaStream) -> RpcResult<StreamSpec> {
+pub(crate) fn spec(stream: &MediaStream) -> RpcResult<StreamSpec> {
     let invalid = |sentence: String| RpcError::Invalid(sentence);
     let kind = match StreamType::try_from(stream.stream_type) {
         Ok(StreamType::Audio) => MediaKind::Audio,
@@ -204,10 +208,18 @@ fn register_error(error: RegisterError) -> RpcError {
     }
 }
 
+fn processed_route_error(error: ProcessedRouteError) -> RpcError {
+    match error {
+        ProcessedRouteError::Route(error) => route_error(error),
+        ProcessedRouteError::NoThread => RpcError::Capacity(error.to_string()),
+    }
+}
+
 fn route_error(error: RouteError) -> RpcError {
     match error {
         RouteError::TooManyRoutes | RouteError::TooManyDestinations => {
             RpcError::Capacity(error.to_string())
         }
+        RouteError::Loop | RouteError::StreamTaken(_) => RpcError::Invalid(error.to_string()),
     }
 }

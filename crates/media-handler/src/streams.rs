@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::{meeting::Meeting, now, port::NewStream};
 
 /// Bytes taken from a sender's stream at once.
-const READ_BYTES: usize = 64 << 10;
+pub(crate) const READ_BYTES: usize = 64 << 10;
 /// Frames that go into one write.
 const WRITE_FRAMES: usize = 32;
 
@@ -105,6 +105,7 @@ pub(crate) async fn write_group<S: Session>(
     let NewStream {
         out,
         header,
+        prefix,
         priority,
         mut frames,
         mut reset,
@@ -114,7 +115,9 @@ pub(crate) async fn write_group<S: Session>(
         let opened = session.open_uni().await?;
         let stream = stream.insert(opened);
         stream.set_priority(priority);
-        let mut chunks = vec![Bytes::copy_from_slice(&header.write())];
+        let before = prefix.map(|prefix| Bytes::copy_from_slice(&prefix.write()));
+        let mut chunks: Vec<Bytes> = before.into_iter().collect();
+        chunks.push(Bytes::copy_from_slice(&header.write()));
         let mut batch: Vec<FrameBytes> = Vec::new();
         loop {
             let count = frames.recv_many(&mut batch, WRITE_FRAMES).await;

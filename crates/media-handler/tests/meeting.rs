@@ -178,8 +178,14 @@ async fn controllers_are_told_sessions_speakers_and_figures() {
         a.say();
         tokio::time::advance(std::time::Duration::from_millis(20)).await;
         while let Ok(HandlerEvent { meeting_id, event }) = events.try_recv() {
+            let event = event.unwrap();
+            if let Event::Load(load) = &event {
+                // Of the whole handler.
+                assert!(meeting_id.is_empty() && load.load_permille <= 1000);
+                continue;
+            }
             assert_eq!(meeting_id, world.meeting.to_string());
-            match event.unwrap() {
+            match event {
                 Event::Session(state) => up += i32::from(state.connected),
                 Event::Speakers(list) => speaks = list.participant_ids == [participant.clone()],
                 Event::Telemetry(of) => {
@@ -188,7 +194,7 @@ async fn controllers_are_told_sessions_speakers_and_figures() {
                         && of.bytes_sent > 0;
                 }
                 // Of no matter here.
-                Event::Demand(_) => {}
+                Event::Demand(_) | Event::Flow(_) | Event::Load(_) => {}
             }
         }
     }
@@ -197,6 +203,8 @@ async fn controllers_are_told_sessions_speakers_and_figures() {
         controller_id: dt_ids::ControllerId::random().to_string(),
     };
     let mut later = world.handler.telemetry(request).await.unwrap();
+    let load = soon(later.recv()).await.unwrap().event;
+    assert!(matches!(load, Some(Event::Load(load)) if !load.draining));
     for _ in 0..2 {
         let event = soon(later.recv()).await.unwrap().event;
         assert!(matches!(event, Some(Event::Session(state)) if state.connected));
@@ -224,6 +232,34 @@ async fn a_shutdown_closes_all_sessions() {
     }
     world.all_served().await;
     assert_eq!(world.handler.session_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_drains_tells_it_and_waits_for_those_who_leave_up_to_the_grace() {
+    let mut world = World::new().await;
+    let (a, b) = world.pair().await;
+    let request = TelemetryRequest {
+        controller_id: world.controller.to_string(),
+    };
+    let mut events = world.handler.telemetry(request).await.unwrap();
+    let grace = std::time::Duration::from_secs(10);
+    let handler = std::sync::Arc::clone(&world.handler);
+    let draining = tokio::spawn(async move { handler.drain(grace).await });
+    loop {
+        let event = soon(events.recv()).await.unwrap().event;
+        if matches!(event, Some(Event::Load(load)) if load.draining) {
+            break;
+        }
+    }
+    a.session.close(0, "moved");
+    let began = tokio::time::Instant::now();
+    assert_eq!(closed(&b.session).await, CloseCode::ShuttingDown.code());
+    assert!(
+        began.elapsed() > grace * 9 / 10,
+        "not before the grace has passed"
+    );
+    soon(draining).await.unwrap();
+    world.all_served().await;
 }
 
 #[tokio::test(start_paused = true)]

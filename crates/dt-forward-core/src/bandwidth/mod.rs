@@ -62,6 +62,10 @@ const RATE_WINDOW: Duration = Duration::from_millis(250);
 const VERIFY_AFTER: Duration = Duration::from_millis(100);
 /// A full window is believed after so long.
 const FULL_WINDOW_AFTER: Duration = Duration::from_millis(250);
+/// More is to be sent than goes out, for so long: not the moment of a key frame.
+const BLOCKED_MAX: Duration = Duration::from_millis(350);
+/// What has piled up until then is given so long to go.
+const BLOCKED_AGAIN: Duration = Duration::from_millis(800);
 /// The estimate falls no lower: a voice is always tried.
 const FLOOR_BPS: f64 = 32_000.0;
 /// Of what was to be sent and was late, where what was sent is not known.
@@ -86,6 +90,8 @@ pub struct PathSample {
     pub lost_packets: u64,
     /// Bytes that may be in flight.
     pub window_bytes: u64,
+    /// For how long there has been more to send than that.
+    pub blocked: Duration,
 }
 
 /// What is to be sent to a receiver.
@@ -200,6 +206,10 @@ impl Estimator {
             false => 0,
         };
         if let Some(delivered) = self.too_much(sample, wish, now) {
+            if !self.probe.is_idle() {
+                self.blame_probe(sample, now);
+                return 0;
+            }
             self.lower(delivered, sample, now);
             self.probe.fail(now);
             return 0;
@@ -285,6 +295,13 @@ impl Estimator {
         let long = self.long_looks >= 2 || (self.long_looks == 1 && queue > QUEUE_CERTAIN);
         if long && !self.drains() {
             // What is sent less and less says nothing of what is carried.
+            return Some(self.delivered_bps().unwrap_or(sent));
+        }
+        let piled = sample.blocked >= BLOCKED_MAX
+            && self
+                .cut
+                .is_none_or(|cut| now.saturating_duration_since(cut.at) >= BLOCKED_AGAIN);
+        if piled {
             return Some(self.delivered_bps().unwrap_or(sent));
         }
         let full_for = |since: Instant| now.saturating_duration_since(since) >= FULL_WINDOW_AFTER;
@@ -384,6 +401,18 @@ impl Estimator {
         }
     }
 
+    /// The queue is a burst's: what was known before it is as true as it was,
+    /// unless the queue stays.
+    fn blame_probe(&mut self, sample: &PathSample, now: Instant) {
+        self.probe.fail(now);
+        self.cut = Some(Cut {
+            settled_at: now + sample.rtt + RATE_WINDOW,
+            queue: self.queue(),
+            at: now,
+        });
+        self.long_looks = 0;
+    }
+
     fn probe_on(&mut self, sample: &PathSample, wish: Wish, now: Instant) -> usize {
         let (Some(estimate), queue) = (self.estimate_bps, self.queue()) else {
             return 0;
@@ -397,6 +426,9 @@ impl Estimator {
             }
         }
         let step = self.probe.step(queue, sample, now);
+        if step.failed {
+            self.blame_probe(sample, now);
+        }
         if let Some(carried) = step.carried_bps {
             self.estimate_bps = Some(estimate.max(carried));
         }

@@ -19,10 +19,12 @@ const LOOK_AFTER: Duration = Duration::from_millis(100);
 /// A queue that grew by more is the burst's. The round trip is a smoothed one:
 /// it shows a third of what a few packets have seen.
 const GROWTH_MAX: Duration = Duration::from_millis(10);
+/// But not less than a packet takes at the rate that is known.
+const PACKET_BITS: f64 = 10_000.0;
 /// From a failure to the next burst: doubled each time, and no more than this,
 /// so that a path that recovers is found out soon.
 const WAIT_MIN: Duration = Duration::from_millis(250);
-const WAIT_MAX: Duration = Duration::from_secs(2);
+const WAIT_MAX: Duration = Duration::from_millis(1200);
 /// Of the known rate; more is asked for in steps.
 const FACTOR_MAX: f64 = 2.0;
 const FACTOR_MIN: f64 = 1.2;
@@ -61,6 +63,8 @@ pub(super) struct Step {
     pub(super) padding_bytes: usize,
     /// The path carries this.
     pub(super) carried_bps: Option<f64>,
+    /// It was too much.
+    pub(super) failed: bool,
 }
 
 #[derive(Debug)]
@@ -127,9 +131,13 @@ impl Probe {
             State::Idle => return Step::default(),
             State::Sending(burst) | State::Looking { burst, .. } => burst,
         };
-        if queue > burst.queue_before + GROWTH_MAX {
+        let packet = Duration::from_secs_f64(PACKET_BITS / burst.known_bps.max(1.0));
+        if queue > burst.queue_before + GROWTH_MAX.max(packet) {
             self.fail(now);
-            return Step::default();
+            return Step {
+                failed: true,
+                ..Step::default()
+            };
         }
         let sent = sample.sent_bytes.saturating_sub(burst.sent_before) as f64;
         match self.state {
@@ -140,7 +148,7 @@ impl Probe {
                 let padding_bytes = (wanted - sent).max(0.0) as usize;
                 Step {
                     padding_bytes,
-                    carried_bps: None,
+                    ..Step::default()
                 }
             }
             State::Sending(_) => {
@@ -170,8 +178,8 @@ impl Probe {
             self.next_at = now + WAIT_MIN;
         }
         Step {
-            padding_bytes: 0,
             carried_bps: Some(sent_bps),
+            ..Step::default()
         }
     }
 }

@@ -11,6 +11,18 @@ use bytes::Bytes;
 use dt_forward_core::{FrameBytes, OutGroup, PathSample};
 use rand::{RngExt, rngs::StdRng};
 
+/// The very code that the transport and the handler use. Not all of it is used
+/// here.
+#[path = "../../../dt-transport/src/webtransport/low_delay/flight.rs"]
+mod flight;
+
+#[allow(dead_code)]
+#[path = "../../../media-handler/src/backlog.rs"]
+mod backlog;
+
+use backlog::Backlog;
+use flight::Flight;
+
 const PACKET_BYTES: usize = 1200;
 const HEADER_BYTES: usize = 50;
 /// What the transport buffers of datagrams; the oldest go first.
@@ -64,7 +76,8 @@ pub(crate) struct Link {
     rng: StdRng,
     now: Instant,
     free_at: Instant,
-    datagrams: VecDeque<(Instant, Bytes)>,
+    backlog: Backlog,
+    datagrams: VecDeque<Bytes>,
     datagram_bytes: usize,
     streams: BTreeMap<OutGroup, Stream>,
     flying: BTreeMap<u64, Packet>,
@@ -78,10 +91,13 @@ pub(crate) struct Link {
     window_changed_at: Instant,
     bases: VecDeque<(Instant, f64)>,
     tokens: f64,
+    flight: Flight,
+    /// More was to be sent than was allowed.
+    limited: bool,
     pub(crate) rtt: f64,
     latest_rtt: f64,
     next: u64,
-    pub(crate) sample: PathSample,
+    sample: PathSample,
     pub(crate) padding_bytes: u64,
     pub(crate) dropped_datagrams: u64,
 }
@@ -94,6 +110,7 @@ impl Link {
             rng,
             now,
             free_at: now,
+            backlog: Backlog::default(),
             datagrams: VecDeque::new(),
             datagram_bytes: 0,
             streams: BTreeMap::new(),
@@ -107,6 +124,8 @@ impl Link {
             window_changed_at: now,
             bases: VecDeque::new(),
             tokens: 0.0,
+            flight: Flight::new(now),
+            limited: false,
             rtt,
             latest_rtt: rtt,
             next: 0,
@@ -122,23 +141,50 @@ impl Link {
         (self.shape.base + queue).as_secs_f64()
     }
 
-    /// As the handler does: pictures are not added to a queue that is 50 ms old,
-    /// sound not to one of 200 ms.
+    /// A datagram of the media, as the handler sends it.
     pub(crate) fn datagram(&mut self, datagram: Bytes, sound: bool) {
-        let most = if sound { 200 } else { 50 };
-        let oldest = self.datagrams.front().map_or(self.now, |(at, _)| *at);
-        if self.now.duration_since(oldest) > Duration::from_millis(most) {
-            self.dropped_datagrams += 1;
-            return;
-        }
+        let queued = self.datagram_bytes;
+        let mut given = Vec::new();
+        let give = &mut |datagram| given.push(datagram);
+        let copies = [datagram];
+        let taken = match sound {
+            true => self.backlog.sound(&copies, queued, self.now, give),
+            false => self.backlog.pictures(&copies, queued, self.now, give),
+        };
+        self.dropped_datagrams += 1 - taken as u64;
+        given.into_iter().for_each(|datagram| self.queue(datagram));
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.backlog.is_idle(self.datagram_bytes)
+    }
+
+    /// One that goes to the transport at once.
+    pub(crate) fn queue(&mut self, datagram: Bytes) {
         self.datagram_bytes += datagram.len();
-        self.datagrams.push_back((self.now, datagram));
+        self.datagrams.push_back(datagram);
         while self.datagram_bytes > DATAGRAMS_BYTES_MAX {
-            if let Some((_, oldest)) = self.datagrams.pop_front() {
+            if let Some(oldest) = self.datagrams.pop_front() {
                 self.datagram_bytes -= oldest.len();
                 self.dropped_datagrams += 1;
             }
         }
+    }
+
+    /// The handler looks at the path's figures.
+    pub(crate) fn look(&mut self) -> PathSample {
+        let rtt = Duration::from_secs_f64(self.rtt);
+        self.backlog.path(self.sample.window_bytes, rtt);
+        self.sample
+    }
+
+    fn pump(&mut self) {
+        let mut given = Vec::new();
+        self.backlog
+            .pump(self.datagram_bytes, self.now, &mut |datagram| {
+                given.push(datagram)
+            });
+        given.into_iter().for_each(|datagram| self.queue(datagram));
     }
 
     pub(crate) fn open(&mut self, out: OutGroup, priority: i32) {
@@ -175,6 +221,8 @@ impl Link {
             if let Some(packet) = self.flying.remove(&number) {
                 self.flying_bytes -= packet.bytes;
                 self.acknowledge(&packet, at);
+                let (base, mtu) = (self.base(), PACKET_BYTES as u64);
+                self.flight.answered(number, self.limited, base, mtu, at);
             }
         }
         while let Some(Reverse((_, number))) = due(&mut self.losses, now) {
@@ -188,11 +236,16 @@ impl Link {
                 }
             }
         }
-        self.tokens += 1.25 * self.window / self.rtt * passed;
+        let window = self.window_now();
+        self.tokens += 1.25 * window / self.rtt * passed;
         self.tokens = self.tokens.min((10 * PACKET_BYTES) as f64);
+        self.pump();
         self.send();
-        self.sample.rtt = Duration::from_secs_f64(self.latest_rtt);
-        self.sample.window_bytes = self.window as u64;
+        let waited = self.unanswered_for().as_secs_f64();
+        self.sample.rtt = Duration::from_secs_f64(self.latest_rtt.max(waited));
+        self.sample.window_bytes = self.window_now() as u64;
+        let blocked = self.flight.blocked_since();
+        self.sample.blocked = blocked.map_or(Duration::ZERO, |at| now.duration_since(at));
         arrived
     }
 
@@ -224,6 +277,8 @@ impl Link {
         self.latest_rtt = rtt;
         self.sample.acknowledged_bytes += packet.bytes as u64;
         self.rtt += (rtt - self.rtt) / 8.0;
+        let (bytes, took) = (packet.bytes as u64, Duration::from_secs_f64(rtt));
+        self.flight.arrived(bytes, took, self.base(), at);
         while self
             .bases
             .front()
@@ -253,16 +308,35 @@ impl Link {
         }
     }
 
+    fn base(&self) -> Duration {
+        let base = self.bases.front().map_or(self.rtt, |(_, base)| *base);
+        Duration::from_secs_f64(base)
+    }
+
+    /// How long what was sent first of what is on its way has been.
+    fn unanswered_for(&self) -> Duration {
+        let since = self.flight.unanswered_since();
+        since.map_or(Duration::ZERO, |at| self.now.saturating_duration_since(at))
+    }
+
+    fn window_now(&self) -> f64 {
+        self.window.min(self.flight.allowed() as f64)
+    }
+
     fn send(&mut self) {
-        while self.tokens > 0.0 && (self.flying_bytes + PACKET_BYTES) as f64 <= self.window {
+        self.limited = true;
+        while self.tokens > 0.0 && (self.flying_bytes + PACKET_BYTES) as f64 <= self.window_now() {
             let load = match self.datagrams.pop_front() {
-                Some((_, datagram)) => {
+                Some(datagram) => {
                     self.datagram_bytes -= datagram.len();
                     Load::Datagram(datagram)
                 }
                 None => match self.next_chunk() {
                     Some(load) => load,
-                    None => return,
+                    None => {
+                        self.limited = false;
+                        return;
+                    }
                 },
             };
             self.transmit(load);
@@ -316,6 +390,8 @@ impl Link {
             self.acks
                 .push(Reverse((there + self.shape.base / 2, number)));
         }
+        let (base, mtu) = (self.base(), PACKET_BYTES as u64);
+        self.flight.sent(number, base, mtu, self.now);
         self.flying_bytes += bytes;
         self.flying.insert(
             number,

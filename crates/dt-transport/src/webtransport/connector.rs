@@ -12,6 +12,7 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, StatusCode, header::ORIGIN};
 use quinn::crypto::rustls::QuicClientConfig;
+use rustls::client::ResolvesClientCert;
 use tokio::task::JoinSet;
 use url::{Host, Url};
 use web_transport_proto::{ConnectRequest, SettingsError};
@@ -43,6 +44,9 @@ const PROTOCOL_BYTES_MAX: usize = 64;
 pub struct ConnectorConfig {
     /// Which servers are believed.
     pub trust: Trust,
+    /// The certificate that is shown to servers that ask for one; asked anew for
+    /// each connection, so that it can change meanwhile.
+    pub identity: Option<Arc<dyn ResolvesClientCert>>,
     /// From the name's look-up to the server's yes.
     pub connect_timeout: Duration,
     /// Sent as `Origin`, where a program stands in for a web page.
@@ -60,6 +64,7 @@ impl Default for ConnectorConfig {
     fn default() -> Self {
         Self {
             trust: Trust::SystemRoots,
+            identity: None,
             connect_timeout: Duration::from_secs(5),
             origin: None,
             headers: HeaderMap::new(),
@@ -258,7 +263,7 @@ impl Connector {
         trust: &Trust,
     ) -> Result<Attempt, ConnectError> {
         let tls = trust
-            .client_tls(&[ALPN_H3])
+            .client_tls(&[ALPN_H3], self.config.identity.clone())
             .map_err(|error| ConnectError::Tls(error.to_string()))?;
         let crypto = QuicClientConfig::try_from(tls.config)
             .map_err(|error| ConnectError::Tls(error.to_string()))?;
@@ -347,6 +352,12 @@ fn connection_failed(error: &quinn::ConnectionError) -> ConnectError {
         && (0x100..0x200).contains(&u64::from(transport.code))
     {
         return ConnectError::Tls(transport.reason.clone());
+    }
+    // So does the server say what is wrong with this side's certificate.
+    if let quinn::ConnectionError::ConnectionClosed(close) = error
+        && (0x100..0x200).contains(&u64::from(close.error_code))
+    {
+        return ConnectError::Tls(String::from_utf8_lossy(&close.reason).into_owned());
     }
     ConnectError::Failed(error.to_string())
 }

@@ -11,6 +11,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use http::{HeaderMap, StatusCode, header::ORIGIN};
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicServerConfig};
 use rustls::server::ResolvesServerCert;
+use rustls_pki_types::CertificateDer;
 use tokio::{
     sync::{Mutex, mpsc},
     task::{JoinHandle, JoinSet},
@@ -23,7 +24,7 @@ use super::{
     http3::{self, Control, H3_NO_ERROR, H3_REQUEST_INCOMPLETE, HandshakeError, RequestStream},
     limits::{Limits, udp_socket},
     session::WebTransportSession,
-    trust::provider,
+    trust::{client_verifier, provider},
 };
 use crate::{Carrier, SessionInfo};
 
@@ -40,6 +41,9 @@ pub struct ListenerConfig {
     /// Gives the certificate for each handshake, so that it can change while
     /// the listener runs.
     pub certificates: Arc<dyn ResolvesServerCert>,
+    /// Roots that vouch for clients: only those get in that show a certificate.
+    /// `None`: clients are not asked for one.
+    pub client_roots: Option<Vec<CertificateDer<'static>>>,
     /// Web pages that may connect, `https://meet.example.org` for example.
     /// Programs send no origin and may connect always.
     pub allowed_origins: Vec<String>,
@@ -61,6 +65,7 @@ impl ListenerConfig {
         Self {
             address,
             certificates,
+            client_roots: None,
             allowed_origins: Vec::new(),
             allow_same_origin: true,
             handshake_timeout: Duration::from_secs(3),
@@ -128,10 +133,13 @@ impl Listener {
             address: config.address,
             source,
         };
-        let mut tls = rustls::ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&config.certificates));
+        let tls = rustls::ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])?;
+        let tls = match &config.client_roots {
+            Some(roots) => tls.with_client_cert_verifier(client_verifier(roots)?),
+            None => tls.with_no_client_auth(),
+        };
+        let mut tls = tls.with_cert_resolver(Arc::clone(&config.certificates));
         tls.alpn_protocols = vec![ALPN_H3.to_vec()];
         let mut server =
             quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));

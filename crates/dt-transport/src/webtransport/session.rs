@@ -360,9 +360,16 @@ impl Session for WebTransportSession {
         let path = stats.path;
         let controller = self.shared.connection.congestion_state();
         let acknowledged = low_delay::acknowledged(controller);
+        // The runtime's clock, which is the connection's.
+        let now = tokio::time::Instant::now().into_std();
+        let since = |at: Option<std::time::Instant>| {
+            at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
+        };
         PathStats {
             rtt: path.rtt,
             rtt_latest: acknowledged.rtt,
+            unanswered: since(acknowledged.unanswered_since),
+            blocked: since(acknowledged.blocked_since),
             acknowledged_bytes: acknowledged.bytes,
             rtt_min: path.min_rtt,
             sent_bytes: stats.udp_tx.bytes,

@@ -5,8 +5,12 @@ use std::sync::{Arc, OnceLock};
 use rustls::{
     CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore,
     SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    client::{
+        ResolvesClientCert,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::CryptoProvider,
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256};
@@ -46,42 +50,69 @@ impl Trust {
     /// # Errors
     /// When no root can be used.
     pub fn client_config(&self, protocols: &[&[u8]]) -> Result<ClientConfig, rustls::Error> {
-        self.client_tls(protocols).map(|tls| tls.config)
+        self.client_tls(protocols, None).map(|tls| tls.config)
     }
 
+    /// With what the client shows of itself, when it is asked.
+    ///
     /// # Errors
     /// When no root can be used.
-    pub(super) fn client_tls(&self, protocols: &[&[u8]]) -> Result<ClientTls, rustls::Error> {
+    pub(super) fn client_tls(
+        &self,
+        protocols: &[&[u8]],
+        identity: Option<Arc<dyn ResolvesClientCert>>,
+    ) -> Result<ClientTls, rustls::Error> {
         let unexpected = Arc::new(OnceLock::new());
         let provider = provider();
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?;
-        let mut config = match self {
+        let builder = match self {
             Self::CertificateHashes(hashes) => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(HashVerifier {
                     provider,
                     hashes: hashes.clone(),
                     unexpected: Arc::clone(&unexpected),
-                }))
-                .with_no_client_auth(),
-            Self::Roots(certificates) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates {
-                    roots.add(certificate.clone())?;
-                }
-                builder.with_root_certificates(roots).with_no_client_auth()
-            }
+                })),
+            Self::Roots(certificates) => builder.with_root_certificates(root_store(certificates)?),
             Self::SystemRoots => {
                 let mut roots = RootCertStore::empty();
                 // Some systems hold roots that nobody can read; the rest counts.
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                builder.with_root_certificates(roots).with_no_client_auth()
+                builder.with_root_certificates(roots)
             }
+        };
+        let mut config = match identity {
+            Some(identity) => builder.with_client_cert_resolver(identity),
+            None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(ClientTls { config, unexpected })
     }
+}
+
+fn root_store(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate.clone())?;
+    }
+    Ok(roots)
+}
+
+/// Lets in only clients that show a certificate for which one of these roots
+/// vouches.
+///
+/// # Errors
+/// When no root can be used.
+pub(super) fn client_verifier(
+    roots: &[CertificateDer<'static>],
+) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
+    let roots = Arc::new(root_store(roots)?);
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
+    verifier
+        .build()
+        .map(|verifier| verifier as _)
+        .map_err(|error| rustls::Error::General(error.to_string()))
 }
 
 /// Accepts exactly the certificates with given hashes. The handshake's signature

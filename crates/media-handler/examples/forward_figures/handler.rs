@@ -3,18 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dt_frame::SlotLabel;
-use dt_ids::{ControllerId, HandlerId, MeetingId, ParticipantId, Slot, StreamId, UserId};
-use dt_rpc::MediaHandler as _;
-use dt_token::connection::{self, ConnectionClaims, ConnectionKey};
+use dt_ids::HandlerId;
 use dt_transport::webtransport::{Listener, ListenerConfig};
-use dt_wire::{
-    internal::{
-        Destination, Endpoint, Generation, RegisterController, RegisterParticipant,
-        RouteMediaCommand,
-    },
-    v1::{MediaStream, StreamMetadata, StreamType},
-};
+use dt_wire::internal::Endpoint;
 use media_handler::{Config, MediaHandler};
 use rustls::{
     server::{ClientHello, ResolvesServerCert},
@@ -23,21 +14,22 @@ use rustls::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    machine::{MEASURED_CORE, cpu_time, stay_on},
-    orders::{Entrance, Publisher, Sent, follow, say},
-    plan::Plan,
+    machine::{MEASURED_CORE, cpu_time, resident_bytes, stay_on},
+    meeting::Controller,
+    orders::{Entrance, Sent, follow, say},
+    scene::Scene,
 };
 
-/// Serves what the plan needs until it is told to stop.
-pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
+/// Serves what the scene needs until it is told to stop.
+pub(crate) fn run(scene: &Scene) -> anyhow::Result<()> {
     stay_on(MEASURED_CORE)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(plan))
+    runtime.block_on(serve(scene))
 }
 
-async fn serve(plan: &Plan) -> anyhow::Result<()> {
+async fn serve(scene: &Scene) -> anyhow::Result<()> {
     let id = HandlerId::random();
     let mut config = Config::new(id, Endpoint::default());
     if let Some(wait_max) = number("WAIT_US") {
@@ -52,27 +44,15 @@ async fn serve(plan: &Plan) -> anyhow::Result<()> {
         "127.0.0.1:0".parse()?,
         Arc::new(certificate),
     ))?;
-    let mut meeting = Meeting::new(&handler, id).await?;
-    let mut sources = Vec::new();
-    for number in 0..plan.sources() {
-        sources.push(meeting.publisher(u64::from(number) + 1).await?);
-    }
-    let mut receivers = Vec::new();
-    for number in 0..plan.receivers {
-        receivers.push(
-            meeting
-                .register(u64::from(plan.sources() + number) + 1, Vec::new())
-                .await?,
-        );
-    }
-    for (number, source) in (0..).zip(&sources) {
-        meeting.route(&source.stream_id, number, &receivers).await?;
+    let mut controller = Controller::new(&handler, id).await?;
+    let mut clients = Vec::new();
+    for people in scene.meetings() {
+        clients.extend(controller.open(&people).await?);
     }
     say(&Entrance {
         port: listener.local_addr().port(),
         certificate: hash,
-        receivers: receivers.iter().map(|p| meeting.token(*p)).collect(),
-        sources,
+        clients,
     })?;
     let serving = Arc::clone(&handler);
     tokio::spawn(async move {
@@ -90,6 +70,7 @@ async fn serve(plan: &Plan) -> anyhow::Result<()> {
         let figures = Sent {
             cpu: cpu_time()?,
             packets: 0,
+            resident_bytes: resident_bytes()?,
         };
         if !order.answer(&figures)? {
             break;
@@ -124,107 +105,4 @@ fn certificate() -> anyhow::Result<(Certificate, [u8; 32])> {
         Certificate(Arc::new(CertifiedKey::new(vec![der], key))),
         hash,
     ))
-}
-
-/// What a meeting controller says.
-struct Meeting<'a> {
-    handler: &'a MediaHandler,
-    handler_id: HandlerId,
-    key: ConnectionKey,
-    id: MeetingId,
-    counter: u64,
-}
-
-impl<'a> Meeting<'a> {
-    async fn new(handler: &'a MediaHandler, handler_id: HandlerId) -> anyhow::Result<Self> {
-        let controller_id = ControllerId::random().to_string();
-        let answer = handler
-            .register_controller(RegisterController { controller_id })
-            .await?;
-        Ok(Self {
-            handler,
-            handler_id,
-            key: ConnectionKey::try_from(&answer.connection_token_key[..])?,
-            id: MeetingId::random(),
-            counter: 0,
-        })
-    }
-
-    fn generation(&mut self) -> Option<Generation> {
-        self.counter += 1;
-        Some(Generation {
-            lease: 1,
-            counter: self.counter,
-        })
-    }
-
-    async fn register(
-        &mut self,
-        user_id: u64,
-        streams: Vec<MediaStream>,
-    ) -> anyhow::Result<ParticipantId> {
-        let participant = ParticipantId::random();
-        let request = RegisterParticipant {
-            participant_id: participant.to_string(),
-            meeting_id: self.id.to_string(),
-            user_id: UserId(user_id).0,
-            streams,
-            generation: self.generation(),
-        };
-        self.handler.register_participant(request).await?;
-        Ok(participant)
-    }
-
-    async fn publisher(&mut self, user_id: u64) -> anyhow::Result<Publisher> {
-        let stream_id = StreamId::random().to_string();
-        let camera = MediaStream {
-            stream_id: stream_id.clone(),
-            stream_type: StreamType::VideoCamera.into(),
-            stream_number: 1,
-            metadata: Some(StreamMetadata {
-                codec: "vp08".to_owned(),
-                ..StreamMetadata::default()
-            }),
-            ..MediaStream::default()
-        };
-        let participant = self.register(user_id, vec![camera]).await?;
-        Ok(Publisher {
-            token: self.token(participant),
-            user_id,
-            stream_id,
-        })
-    }
-
-    /// Everybody has the source at another place of a grid of nine.
-    async fn route(
-        &mut self,
-        stream_id: &str,
-        number: u32,
-        to: &[ParticipantId],
-    ) -> anyhow::Result<()> {
-        let destination = |(place, participant): (u32, &ParticipantId)| {
-            let slot = Slot::try_from(1 + number / 9 * 9 + (number + place) % 9)?;
-            anyhow::Ok(Destination {
-                participant_id: participant.to_string(),
-                stream_number: SlotLabel::new(1, slot).to_bits(),
-                ..Destination::default()
-            })
-        };
-        let destinations: anyhow::Result<_> = (0..).zip(to).map(destination).collect();
-        let request = RouteMediaCommand {
-            source_stream_id: stream_id.to_owned(),
-            meeting_id: self.id.to_string(),
-            generation: self.generation(),
-            destinations: destinations?,
-            ..RouteMediaCommand::default()
-        };
-        self.handler.route_media(request).await?;
-        Ok(())
-    }
-
-    fn token(&self, participant: ParticipantId) -> String {
-        let now = std::time::SystemTime::now().into();
-        let claims = ConnectionClaims::new(self.id, participant, self.handler_id, now);
-        connection::mint(&self.key, &claims)
-    }
 }

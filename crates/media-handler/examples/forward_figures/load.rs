@@ -10,8 +10,8 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use dt_frame::{
-    DATAGRAM_HEADER_BYTES, DatagramHeader, Extension, Flags, FourCc, Fragmenter, FrameHeader,
-    FrameType, GroupItem, GroupParser, OutgoingFrame, StreamHeader,
+    AudioLevel, DatagramHeader, Extension, Flags, FourCc, Fragmenter, FrameHeader, FrameType,
+    GroupItem, GroupParser, OutgoingFrame, StreamHeader,
 };
 use dt_ids::{Encoding, StreamId, StreamNumber, UserId};
 use dt_transport::{
@@ -26,56 +26,58 @@ use tokio::{task::LocalSet, time::timeout};
 
 use crate::{
     machine::{LOAD_CORE, cpu_time, stay_on},
-    orders::{Entrance, Order, Publisher, Received, follow, hear, say},
-    plan::{BURST_PACKETS, Carrier, DATAGRAM_BYTES, FRAME_BYTES, Plan},
+    orders::{Entrance, Order, Received, follow, hear, say},
+    plan::{Carrier, DATAGRAM_BYTES},
+    scene::{Feed, packets_of},
 };
 
 /// For one client to enter, with all others doing so.
 const ENTER_MAX: Duration = Duration::from_secs(20);
-/// Frames of a group of pictures.
-const GROUP_FRAMES: u64 = 30;
+/// Somebody who speaks all the time.
+const VOICE: AudioLevel = AudioLevel {
+    voice: true,
+    below_overload_db: 20,
+};
 
 /// Sends and receives until it is told to stop.
-pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
+pub(crate) fn run() -> anyhow::Result<()> {
     stay_on(LOAD_CORE)?;
     let entrance: Entrance = hear()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    LocalSet::new().block_on(&runtime, drive(*plan, entrance))
+    LocalSet::new().block_on(&runtime, drive(entrance))
 }
 
-async fn drive(plan: Plan, entrance: Entrance) -> anyhow::Result<()> {
+async fn drive(entrance: Entrance) -> anyhow::Result<()> {
     let figures = Rc::new(Figures::default());
     let began = Instant::now();
     // Kept to the end: a session goes with its control stream.
     let mut kept = Vec::new();
-    for token in &entrance.receivers {
-        let client = Client::enter(&entrance, token).await?;
-        let session = client.session.clone();
-        kept.push(client);
-        let receiving = receive(plan.carrier, session, Rc::clone(&figures), began);
-        tokio::task::spawn_local(receiving);
-    }
     let mut sources = Vec::new();
-    for publisher in &entrance.sources {
-        let client = Client::enter(&entrance, &publisher.token).await?;
-        sources.push((client.session.clone(), publisher.clone()));
-        kept.push(client);
+    for client in &entrance.clients {
+        let session = Inside::enter(&entrance, &client.token).await?;
+        if client.receives {
+            receive(&session.session, &figures, began);
+        }
+        for publication in &client.publishes {
+            sources.push(Source {
+                feed: publication.feed,
+                stream_id: publication.stream_id.parse()?,
+                user: UserId(client.user_id),
+                number: StreamNumber::try_from(publication.stream_number)?,
+                session: session.session.clone(),
+                figures: Rc::clone(&figures),
+                began,
+            });
+        }
+        kept.push(session);
     }
     say(&"ready")?;
     let mut orders = follow();
     while let Some(order) = orders.recv().await {
         if order == Order::Start {
-            for (number, (session, publisher)) in (0..).zip(sources.drain(..)) {
-                let source = Source {
-                    plan,
-                    number,
-                    session,
-                    publisher,
-                    figures: Rc::clone(&figures),
-                    began,
-                };
+            for source in sources.drain(..) {
                 tokio::task::spawn_local(async move {
                     if let Err(error) = source.send().await {
                         eprintln!("a source ended: {error:#}");
@@ -96,7 +98,7 @@ struct Figures(RefCell<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    bursts: u64,
+    expected: u64,
     packets: u64,
     bytes: u64,
     /// Of packets, by steps of [`Counts::STEP`]; the last one holds all above.
@@ -133,15 +135,15 @@ impl Figures {
         counts.latencies[step] += u32::try_from(packets).unwrap_or(0);
     }
 
-    fn sent(&self) {
-        self.0.borrow_mut().bursts += 1;
+    fn sent(&self, packets: u32, receivers: u32) {
+        self.0.borrow_mut().expected += u64::from(packets) * u64::from(receivers);
     }
 
     fn take(&self) -> anyhow::Result<Received> {
         let counts = std::mem::take(&mut *self.0.borrow_mut());
         Ok(Received {
             cpu: cpu_time()?,
-            bursts: counts.bursts,
+            expected: counts.expected,
             packets: counts.packets,
             bytes: counts.bytes,
             p50: counts.percentile(50),
@@ -151,7 +153,7 @@ impl Figures {
 }
 
 /// One of them, with what must stay open.
-struct Client {
+struct Inside {
     session: WebTransportSession,
     _control: (
         <WebTransportSession as Session>::Send,
@@ -159,7 +161,7 @@ struct Client {
     ),
 }
 
-impl Client {
+impl Inside {
     async fn enter(entrance: &Entrance, token: &str) -> anyhow::Result<Self> {
         timeout(ENTER_MAX, Self::dial(entrance, token))
             .await
@@ -189,27 +191,22 @@ impl Client {
     }
 }
 
-async fn receive(
-    carrier: Carrier,
-    session: WebTransportSession,
-    figures: Rc<Figures>,
-    began: Instant,
-) {
-    match carrier {
-        Carrier::Datagrams => {
-            while let Ok(datagram) = session.recv_datagram().await {
-                let bytes = datagram.len();
-                if let Ok(header) = DatagramHeader::parse(&datagram) {
-                    figures.arrived(1, bytes, since(began, header.timestamp_us));
-                }
+/// Counts what comes by either carrier.
+fn receive(session: &WebTransportSession, figures: &Rc<Figures>, began: Instant) {
+    let (by_datagram, counts) = (session.clone(), Rc::clone(figures));
+    tokio::task::spawn_local(async move {
+        while let Ok(datagram) = by_datagram.recv_datagram().await {
+            if let Ok(header) = DatagramHeader::parse(&datagram) {
+                counts.arrived(1, datagram.len(), since(began, header.timestamp_us));
             }
         }
-        Carrier::Streams => {
-            while let Ok(stream) = session.accept_uni().await {
-                tokio::task::spawn_local(read(stream, Rc::clone(&figures), began));
-            }
+    });
+    let (by_stream, counts) = (session.clone(), Rc::clone(figures));
+    tokio::task::spawn_local(async move {
+        while let Ok(stream) = by_stream.accept_uni().await {
+            tokio::task::spawn_local(read(stream, Rc::clone(&counts), began));
         }
-    }
+    });
 }
 
 async fn read<R: RecvStream>(mut stream: R, figures: Rc<Figures>, began: Instant) {
@@ -218,7 +215,8 @@ async fn read<R: RecvStream>(mut stream: R, figures: Rc<Figures>, began: Instant
         while let Ok(Some(item)) = parser.next(&mut chunk) {
             if let GroupItem::Frame(header, payload) = item {
                 let latency = since(began, header.timestamp_us);
-                figures.arrived(u64::from(BURST_PACKETS), payload.len(), latency);
+                let packets = packets_of(payload.len());
+                figures.arrived(u64::from(packets), payload.len(), latency);
             }
         }
     }
@@ -231,25 +229,26 @@ fn since(began: Instant, timestamp_us: u64) -> Duration {
 }
 
 struct Source {
-    plan: Plan,
-    number: u32,
+    feed: Feed,
+    stream_id: StreamId,
+    user: UserId,
+    number: StreamNumber,
     session: WebTransportSession,
-    publisher: Publisher,
     figures: Rc<Figures>,
     began: Instant,
 }
 
 impl Source {
     async fn send(self) -> anyhow::Result<()> {
-        match self.plan.carrier {
+        match self.feed.carrier {
             Carrier::Datagrams => self.send_datagrams().await,
             Carrier::Streams => self.send_streams().await,
         }
     }
 
     fn ticks(&self) -> tokio::time::Interval {
-        let first = tokio::time::Instant::now() + self.plan.phase(self.number);
-        let mut ticks = tokio::time::interval_at(first, self.plan.frame_interval());
+        let first = tokio::time::Instant::now() + self.feed.phase;
+        let mut ticks = tokio::time::interval_at(first, self.feed.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks
     }
@@ -259,43 +258,42 @@ impl Source {
     }
 
     async fn send_datagrams(self) -> anyhow::Result<()> {
-        let number = StreamNumber::try_from(1)?;
-        let mut fragmenter = Fragmenter::new(UserId(self.publisher.user_id), number);
-        let room = DATAGRAM_BYTES - DATAGRAM_HEADER_BYTES;
-        let payload = Bytes::from(vec![0x5a; room * BURST_PACKETS as usize]);
+        let mut fragmenter = Fragmenter::new(self.user, self.number);
+        let payload = Bytes::from(vec![0x5a; self.feed.frame_bytes]);
         let mut ticks = self.ticks();
         for frame in 0u64.. {
             ticks.tick().await;
             let frame = OutgoingFrame {
-                frame_type: frame_type(frame),
+                frame_type: self.frame_type(frame),
                 timestamp_us: self.now_us(),
                 discardable: false,
-                extension: extension(frame),
+                extension: self.extension(frame),
                 payload: payload.clone(),
             };
+            let mut packets = 0;
             for datagram in fragmenter.cut(&frame, DATAGRAM_BYTES)? {
                 self.session.send_datagram(datagram.to_bytes())?;
+                packets += 1;
             }
-            self.figures.sent();
+            self.figures.sent(packets, self.feed.receivers);
         }
         Ok(())
     }
 
     async fn send_streams(self) -> anyhow::Result<()> {
-        let stream_id: StreamId = self.publisher.stream_id.parse()?;
-        let payload = Bytes::from(vec![0x5a; FRAME_BYTES]);
+        let payload = Bytes::from(vec![0x5a; self.feed.frame_bytes]);
         let mut ticks = self.ticks();
         let mut stream = None;
         for frame in 0u64.. {
             ticks.tick().await;
-            if frame.is_multiple_of(GROUP_FRAMES) {
+            if frame.is_multiple_of(self.feed.group_frames) {
                 let mut opened = self.session.open_uni().await?;
                 let header = StreamHeader {
-                    stream_id,
+                    stream_id: self.stream_id,
                     codec: FourCc::Vp8,
                     encoding: Encoding::MIN,
                     screen: false,
-                    group: u32::try_from(frame / GROUP_FRAMES)?,
+                    group: u32::try_from(frame / self.feed.group_frames)?,
                 };
                 opened
                     .write(Bytes::copy_from_slice(&header.write()))
@@ -305,33 +303,41 @@ impl Source {
                 }
             }
             let header = FrameHeader {
-                frame_type: frame_type(frame),
-                stream_id,
+                frame_type: self.frame_type(frame),
+                stream_id: self.stream_id,
                 timestamp_us: self.now_us(),
                 sequence: frame,
                 payload_bytes: u32::try_from(payload.len())?,
                 flags: Flags::WHOLE,
-                extension: extension(frame),
+                extension: self.extension(frame),
             };
             let mut chunks = [Bytes::copy_from_slice(&header.write()), payload.clone()];
             if let Some(stream) = &mut stream {
                 stream.write_chunks(&mut chunks).await?;
             }
-            self.figures.sent();
+            let packets = packets_of(payload.len());
+            self.figures.sent(packets, self.feed.receivers);
         }
         Ok(())
     }
-}
 
-fn frame_type(frame: u64) -> FrameType {
-    if frame.is_multiple_of(GROUP_FRAMES) {
-        FrameType::VideoKey
-    } else {
-        FrameType::VideoDelta
+    const fn frame_type(&self, frame: u64) -> FrameType {
+        if self.feed.sound {
+            FrameType::Audio
+        } else if frame.is_multiple_of(self.feed.group_frames) {
+            FrameType::VideoKey
+        } else {
+            FrameType::VideoDelta
+        }
     }
-}
 
-#[allow(clippy::cast_possible_truncation)] // both count around
-fn extension(frame: u64) -> Extension {
-    Extension::video(Encoding::MIN, 0, frame as u8, (frame / GROUP_FRAMES) as u16)
+    #[allow(clippy::cast_possible_truncation)] // both count around
+    const fn extension(&self, frame: u64) -> Extension {
+        let group = (frame / self.feed.group_frames) as u16;
+        if self.feed.sound {
+            Extension::audio(VOICE, group)
+        } else {
+            Extension::video(Encoding::MIN, 0, frame as u8, group)
+        }
+    }
 }

@@ -35,3 +35,25 @@ pub(crate) fn cpu_time() -> anyhow::Result<Duration> {
     };
     Ok(time(usage.user_time()) + time(usage.system_time()))
 }
+
+/// Memory of this process that is in use.
+pub(crate) fn resident_bytes() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| {
+        line.trim()
+            .trim_end_matches("kB")
+            .trim()
+            .parse::<u64>()
+            .ok()
+    });
+    Ok(kib.context("this kernel does not say it")? * 1024)
+}
+
+/// What `/proc/loadavg` says of the last minute: figures of a busy machine are
+/// told apart by it.
+pub(crate) fn load_average() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let first = text.split_whitespace().next();
+    first.and_then(|n| n.parse().ok()).unwrap_or(f64::NAN)
+}

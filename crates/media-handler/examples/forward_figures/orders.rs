@@ -10,6 +10,8 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::scene::Feed;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// Begin to send.
@@ -34,34 +36,45 @@ pub(crate) struct Sent {
     pub(crate) cpu: Duration,
     /// Where it is the one who counts.
     pub(crate) packets: u64,
+    /// Of its memory that is in use.
+    pub(crate) resident_bytes: u64,
 }
 
 /// What the process of the receivers says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Received {
     pub(crate) cpu: Duration,
-    /// Bursts that sources have sent.
-    pub(crate) bursts: u64,
+    /// Packets that are to arrive, for what the sources have sent.
+    pub(crate) expected: u64,
     pub(crate) packets: u64,
+    /// Media bytes.
     pub(crate) bytes: u64,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
 }
 
-/// What clients need to enter.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What clients need to get in.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Entrance {
     pub(crate) port: u16,
     pub(crate) certificate: [u8; 32],
-    pub(crate) receivers: Vec<String>,
-    pub(crate) sources: Vec<Publisher>,
+    pub(crate) clients: Vec<Client>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Client {
+    pub(crate) token: String,
+    pub(crate) user_id: u64,
+    pub(crate) receives: bool,
+    pub(crate) publishes: Vec<Publication>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Publisher {
-    pub(crate) token: String,
-    pub(crate) user_id: u64,
+pub(crate) struct Publication {
+    pub(crate) feed: Feed,
     pub(crate) stream_id: String,
+    pub(crate) stream_number: u32,
 }
 
 /// One line out.

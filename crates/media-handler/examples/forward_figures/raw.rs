@@ -35,6 +35,7 @@ pub(crate) fn run(plan: &Plan, ports: &[u16]) -> anyhow::Result<()> {
             if !order.answer(&Sent {
                 cpu: cpu_time()?,
                 packets: sent,
+                resident_bytes: 0,
             })? {
                 return Ok(());
             }

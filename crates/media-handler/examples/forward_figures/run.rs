@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::{ChildStdin, ChildStdout, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -13,17 +13,21 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     orders::{Entrance, Order, Received, Sent},
-    plan::{BURST_PACKETS, Plan},
+    plan::Plan,
+    quota::Quota,
+    scene::Scene,
 };
 
 /// Until congestion windows and caches are as they stay.
 const WARM_UP: Duration = Duration::from_secs(2);
 
-/// How one plan went.
+/// How one measurement went.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outcome {
     /// Of the process that is measured.
     pub(crate) cpu: Duration,
+    pub(crate) stretch: Duration,
+    /// Those that arrived; of a raw sender those that it sent.
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     /// Of what was sent, in percent.
@@ -32,6 +36,8 @@ pub(crate) struct Outcome {
     pub(crate) p99: Duration,
     /// How busy the core of the load was, in percent.
     pub(crate) load: f64,
+    /// By how much its memory grew from when all clients were there.
+    pub(crate) grown_bytes: u64,
 }
 
 impl Outcome {
@@ -42,29 +48,52 @@ impl Outcome {
     pub(crate) fn cpu_s_a_gb(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e9 / self.bytes.max(1) as f64
     }
+
+    pub(crate) fn packets_per_s(&self) -> f64 {
+        self.packets as f64 / self.stretch.as_secs_f64()
+    }
+
+    /// How busy the core of what is measured was, in percent.
+    pub(crate) fn busy(&self) -> f64 {
+        share(self.cpu, self.stretch)
+    }
 }
 
-/// The media handler under a plan.
-pub(crate) fn handler(plan: &Plan, stretch: Duration) -> anyhow::Result<Outcome> {
-    let mut handler = Child::start("handler", &[&serde_json::to_string(plan)?])?;
+/// The media handler in a scene, with so much of its core in percent when there
+/// is a limit.
+pub(crate) fn handler(
+    scene: &Scene,
+    stretch: Duration,
+    percent: Option<u32>,
+) -> anyhow::Result<Outcome> {
+    let mut handler = Child::start("handler", &[&serde_json::to_string(scene)?])?;
     let entrance: Entrance = handler.hear()?;
-    let mut load = Child::start("load", &[&serde_json::to_string(plan)?])?;
+    let mut load = Child::start("load", &[])?;
     load.tell(&entrance)?;
     let _ready: String = load.hear()?;
+    // Only now: entering is no part of what is measured.
+    let process = handler.process.id();
+    let quota = percent.map(|percent| Quota::give(process, percent));
+    let quota = quota.transpose().context("no limit can be given here")?;
+    let empty: Sent = handler.order(Order::Mark)?;
     let _: Received = load.order(Order::Start)?;
     thread::sleep(WARM_UP);
     let (before, from): (Sent, Received) = (handler.order(Order::Mark)?, load.order(Order::Mark)?);
+    let began = Instant::now();
     thread::sleep(stretch);
     let (after, got): (Sent, Received) = (handler.order(Order::Stop)?, load.order(Order::Stop)?);
-    let sent = got.bursts * u64::from(BURST_PACKETS) * u64::from(plan.receivers);
+    let stretch = began.elapsed();
+    drop((handler, quota));
     Ok(Outcome {
         cpu: after.cpu.saturating_sub(before.cpu),
+        stretch,
         packets: got.packets,
         bytes: got.bytes,
-        delivered: got.packets as f64 * 100.0 / sent.max(1) as f64,
+        delivered: got.packets as f64 * 100.0 / got.expected.max(1) as f64,
         p50: got.p50,
         p99: got.p99,
         load: share(got.cpu.saturating_sub(from.cpu), stretch),
+        grown_bytes: after.resident_bytes.saturating_sub(empty.resident_bytes),
     })
 }
 
@@ -76,17 +105,21 @@ pub(crate) fn raw(plan: &Plan, stretch: Duration) -> anyhow::Result<Outcome> {
     let mut raw = Child::start("raw", &[&plan_text, &serde_json::to_string(&ports)?])?;
     thread::sleep(WARM_UP / 4);
     let (before, from): (Sent, Received) = (raw.order(Order::Mark)?, sinks.order(Order::Mark)?);
+    let began = Instant::now();
     thread::sleep(stretch);
     let (after, got): (Sent, Received) = (raw.order(Order::Stop)?, sinks.order(Order::Stop)?);
+    let stretch = began.elapsed();
     let packets = after.packets - before.packets;
     Ok(Outcome {
         cpu: after.cpu.saturating_sub(before.cpu),
+        stretch,
         packets,
         bytes: packets * plan.raw_packet_bytes() as u64,
         delivered: got.packets as f64 * 100.0 / packets.max(1) as f64,
         p50: Duration::ZERO,
         p99: Duration::ZERO,
         load: share(got.cpu.saturating_sub(from.cpu), stretch),
+        grown_bytes: 0,
     })
 }
 

@@ -49,7 +49,9 @@ impl State {
         let now = now();
         for (session, (_, port)) in &self.ports {
             if self.forwarder.receives(*session) {
-                let sample = sample(&port.path_stats());
+                let stats = port.path_stats();
+                let sample = sample(&stats);
+                port.receiver().path(sample.window_bytes, stats.rtt);
                 self.forwarder.path(*session, &sample, now);
             }
         }
@@ -59,9 +61,11 @@ impl State {
         let Some(port) = self.port(session) else {
             return;
         };
-        let count = bytes.div_ceil(PADDING.len() + AROUND_BYTES);
-        for _ in 0..count.min(PADDING_MAX) {
-            port.send_datagram(Bytes::from_static(&PADDING));
+        if !port.receiver().is_idle() {
+            return;
+        }
+        for piece in padding(bytes) {
+            port.send_datagram(piece);
         }
         metrics::counter!("media_padding_bytes_total").increment(bytes as u64);
     }
@@ -83,6 +87,16 @@ impl State {
     }
 }
 
+/// No more than was asked for: on a narrow path a whole datagram is a queue.
+fn padding(bytes: usize) -> impl Iterator<Item = Bytes> {
+    let whole = PADDING.len() + AROUND_BYTES;
+    let pieces = (0..bytes).step_by(whole).take(PADDING_MAX);
+    pieces.map(move |from| {
+        let bytes = (bytes - from).min(whole).saturating_sub(AROUND_BYTES);
+        Bytes::from_static(&PADDING[..bytes.max(1)])
+    })
+}
+
 pub(super) fn demand_event(
     meeting: MeetingId,
     stream_id: StreamId,
@@ -102,11 +116,17 @@ pub(super) fn demand_event(
 fn sample(stats: &PathStats) -> PathSample {
     let latest = !stats.rtt_latest.is_zero();
     PathSample {
-        rtt: if latest { stats.rtt_latest } else { stats.rtt },
+        // What is not acknowledged yet will have taken longer still.
+        rtt: if latest {
+            stats.rtt_latest.max(stats.unanswered)
+        } else {
+            stats.rtt
+        },
         acknowledged_bytes: stats.acknowledged_bytes,
         sent_bytes: stats.sent_bytes,
         sent_packets: stats.sent_packets,
         lost_packets: stats.lost_packets,
         window_bytes: stats.congestion_window_bytes,
+        blocked: stats.blocked,
     }
 }

@@ -46,6 +46,7 @@ pub(crate) struct World {
     pub(crate) handler_id: HandlerId,
     pub(crate) controller: ControllerId,
     pub(crate) meeting: MeetingId,
+    pub(crate) route_space: u32,
     counter: u64,
     pub(crate) serving: Vec<JoinHandle<()>>,
 }
@@ -59,16 +60,40 @@ pub(crate) struct Person {
     pub(crate) microphone: StreamId,
 }
 
+impl Person {
+    /// As a registration says it.
+    pub(crate) fn streams(&self) -> [MediaStream; 2] {
+        let stream = |id: StreamId, stream_type: StreamType, number, codec: &str| MediaStream {
+            stream_id: id.to_string(),
+            stream_type: stream_type.into(),
+            stream_number: number,
+            metadata: Some(StreamMetadata {
+                codec: codec.to_owned(),
+                ..StreamMetadata::default()
+            }),
+            ..MediaStream::default()
+        };
+        [
+            stream(self.camera, StreamType::VideoCamera, 1, "vp08"),
+            stream(self.microphone, StreamType::Audio, 2, "opus"),
+        ]
+    }
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with(|_| {}).await
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let handler_id = HandlerId::random();
-        let mut config = Config::new(handler_id, Endpoint::default());
+        let mut config = Config::new(HandlerId::random(), Endpoint::default());
         change(&mut config);
-        let handler = MediaHandler::new(config);
+        Self::of(MediaHandler::new(config), MeetingId::random()).await
+    }
+
+    /// What a handler is to a controller with this meeting.
+    pub(crate) async fn of(handler: Arc<MediaHandler>, meeting: MeetingId) -> Self {
+        let handler_id = handler.id();
         let controller = ControllerId::random();
         let answer = handler
             .register_controller(RegisterController {
@@ -82,7 +107,8 @@ impl World {
             handler,
             handler_id,
             controller,
-            meeting: MeetingId::random(),
+            meeting,
+            route_space: answer.route_space,
             counter: 0,
             serving: Vec::new(),
         }
@@ -108,24 +134,11 @@ impl World {
     }
 
     pub(crate) async fn register(&mut self, person: &Person) {
-        let stream = |id: StreamId, stream_type: StreamType, number, codec: &str| MediaStream {
-            stream_id: id.to_string(),
-            stream_type: stream_type.into(),
-            stream_number: number,
-            metadata: Some(StreamMetadata {
-                codec: codec.to_owned(),
-                ..StreamMetadata::default()
-            }),
-            ..MediaStream::default()
-        };
         let request = RegisterParticipant {
             participant_id: person.participant.to_string(),
             meeting_id: self.meeting.to_string(),
             user_id: person.user.0,
-            streams: vec![
-                stream(person.camera, StreamType::VideoCamera, 1, "vp08"),
-                stream(person.microphone, StreamType::Audio, 2, "opus"),
-            ],
+            streams: person.streams().to_vec(),
             generation: self.generation(),
         };
         self.handler.register_participant(request).await.unwrap();
@@ -373,6 +386,13 @@ impl<S: Session> Client<S> {
     pub(crate) async fn hear(&mut self) -> DatagramHeader {
         let datagram = soon(self.session.recv_datagram()).await.unwrap();
         DatagramHeader::split(datagram).unwrap().0
+    }
+
+    /// The next media datagram, if one comes in that time.
+    pub(crate) async fn hear_within(&mut self, ms: u64) -> Option<DatagramHeader> {
+        let datagram = self.session.recv_datagram();
+        let came = timeout(Duration::from_millis(ms), datagram).await.ok()?;
+        Some(DatagramHeader::split(came.unwrap()).unwrap().0)
     }
 
     /// The next group.

@@ -21,10 +21,15 @@
 //! queue is not mistaken for a full one; and the base is forgotten after ten
 //! seconds, so that a path that became longer is believed soon.
 //!
+//! What is in flight is bounded by more than the window: by what the sender uses,
+//! and by what the path delivers while acknowledgements are late ([`flight`]). So a
+//! path that becomes narrow at once is not filled with a window of the past.
+//!
 //! Radio loses packets without any queue. Up to a tenth is taken for that while the
 //! queue is short, as draft-ietf-rmcat-gcc-02 section 6 does: to send less would not
 //! make it lose less. More is congestion, for a bottleneck may be without a queue.
 
+mod flight;
 mod losses;
 mod queue;
 
@@ -38,6 +43,7 @@ use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, Cubic,
 use quinn_proto::RttEstimator;
 
 use self::{
+    flight::Flight,
     losses::Losses,
     queue::{Look, Queue},
 };
@@ -53,6 +59,8 @@ const START_QUEUE_MAX: Duration = Duration::from_millis(16);
 const LOSS_ONE_IN: u64 = 10;
 /// What Cubic keeps of its window at congestion (RFC 9438 section 4.6).
 const CUBIC_KEEPS: f64 = 0.7;
+/// What is larger holds more than an acknowledgement.
+const ACKNOWLEDGEMENT_BYTES_MAX: u64 = 100;
 /// A window this small (in packets) is never the queue's reason.
 const WINDOW_PACKETS_MIN: u64 = 10;
 
@@ -82,6 +90,7 @@ impl ControllerFactory for LowDelayConfig {
             mtu: current_mtu,
             queue: Queue::new(now),
             losses: Losses::new(now),
+            flight: Flight::new(now),
             last: Look::default(),
             suspected: false,
             acknowledged: Acknowledged::default(),
@@ -98,6 +107,7 @@ struct LowDelay {
     mtu: u16,
     queue: Queue,
     losses: Losses,
+    flight: Flight,
     last: Look,
     /// A long queue was seen once.
     suspected: bool,
@@ -111,12 +121,23 @@ pub(super) struct Acknowledged {
     pub(super) bytes: u64,
     /// Of the newest packet among those that the last acknowledgement was for.
     pub(super) rtt: Duration,
+    /// When that was sent which is not acknowledged yet.
+    pub(super) unanswered_since: Option<Instant>,
+    /// Since when more is to be sent than may be.
+    pub(super) blocked_since: Option<Instant>,
 }
 
 /// Of a controller of this kind; nothing of another one.
 pub(super) fn acknowledged(controller: Box<dyn Controller>) -> Acknowledged {
     let own = controller.into_any().downcast::<LowDelay>();
-    own.map_or_else(|_| Acknowledged::default(), |own| own.acknowledged)
+    own.map_or_else(
+        |_| Acknowledged::default(),
+        |own| Acknowledged {
+            unanswered_since: own.flight.unanswered_since(),
+            blocked_since: own.flight.blocked_since(),
+            ..own.acknowledged
+        },
+    )
 }
 
 impl LowDelay {
@@ -183,6 +204,11 @@ impl LowDelay {
 impl Controller for LowDelay {
     fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
         self.cubic.on_sent(now, bytes, last_packet_number);
+        // An acknowledgement alone is never acknowledged.
+        if bytes > ACKNOWLEDGEMENT_BYTES_MAX {
+            let (base, mtu) = (self.queue.base(), u64::from(self.mtu));
+            self.flight.sent(last_packet_number, base, mtu, now);
+        }
     }
 
     fn on_ack(
@@ -197,6 +223,8 @@ impl Controller for LowDelay {
         self.acknowledged.bytes += bytes;
         self.acknowledged.rtt = now.saturating_duration_since(sent);
         self.losses.arrived(now, sent, bytes, mtu, rtt.get());
+        let base = self.queue.base();
+        self.flight.arrived(bytes, self.acknowledged.rtt, base, now);
         if let Some(look) = self.queue.add(now, sent) {
             self.last = look;
             if self.confirms_a_long_queue(now, look) {
@@ -220,6 +248,10 @@ impl Controller for LowDelay {
     ) {
         self.cubic
             .on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
+        if let Some(largest) = largest_packet_num_acked {
+            let (base, mtu) = (self.queue.base(), u64::from(self.mtu));
+            self.flight.answered(largest, !app_limited, base, mtu, now);
+        }
     }
 
     fn on_congestion_event(
@@ -249,7 +281,7 @@ impl Controller for LowDelay {
     }
 
     fn window(&self) -> u64 {
-        self.cubic.window()
+        self.cubic.window().min(self.flight.allowed())
     }
 
     fn metrics(&self) -> ControllerMetrics {

@@ -73,6 +73,11 @@ impl Queue {
         }
     }
 
+    /// The shortest round trip of the recent past.
+    pub(super) fn base(&self) -> Duration {
+        self.base.get()
+    }
+
     /// From now on; packets from before have seen the queue before it.
     pub(super) const fn look_from(&mut self, from: Instant, look_min: Duration) {
         self.from = from;
