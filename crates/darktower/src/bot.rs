@@ -3,8 +3,10 @@
 
 pub(crate) mod histogram;
 pub(crate) mod ledger;
+mod mix;
 mod player;
 mod summary;
+mod watch;
 
 use std::{
     process::ExitCode,
@@ -13,8 +15,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use dt_client::{
-    Api, EncryptionMode, End, Event, JoinOptions, Joined, Layout, Meeting, MeetingLink,
-    Publication, ReceivedFrame, Tiles, Transport,
+    Api, EncryptionMode, End, Event, JoinOptions, Joined, Layout, MIXED_STREAM, MediaKind, Meeting,
+    MeetingLink, Publication, ReceivedFrame, Tiles, Transport,
 };
 use tokio::{
     sync::{broadcast, mpsc},
@@ -23,11 +25,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use ledger::Ledger;
+use mix::Mix;
 use player::Clips;
 use summary::Summary;
+use watch::Watch;
 
 /// Media that others publish must have arrived after so long.
 const FIRST_MEDIA_MAX: Duration = Duration::from_secs(2);
+/// What came is said no more often.
+const WATCH_MIN: Duration = Duration::from_millis(10);
 
 /// Join a meeting as a robot that publishes clips and checks what it receives
 #[derive(Debug, clap::Args)]
@@ -56,10 +62,19 @@ pub(crate) struct BotArgs {
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
     publish: Vec<Kind>,
 
+    /// Encodings of its camera, each half the sides of the next
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    layers: u8,
+
     /// What to receive: grid:ROWSxCOLUMNS, or speaker:STRIP for one large tile
     /// and so many beside it
     #[arg(long, value_name = "LAYOUT", default_value = "grid:3x3", value_parser = tiles)]
     layout: Tiles,
+
+    /// Receive all voices mixed into one by the server; not in a meeting that is
+    /// end-to-end encrypted
+    #[arg(long)]
+    mix_audio: bool,
 
     /// Take part only without end-to-end encryption
     #[arg(long)]
@@ -76,6 +91,10 @@ pub(crate) struct BotArgs {
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
+
+    /// With --json: also what came in each such time, for example 250ms
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "json")]
+    watch: Option<Duration>,
 }
 
 /// The values of `--transport`, here and in `darktower load`.
@@ -161,7 +180,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 /// When no seat is given.
 pub(crate) async fn run(args: BotArgs) -> anyhow::Result<ExitCode> {
     let pressed = Instant::now();
-    let clips = Clips::load()?;
+    let clips = Clips::load(args.layers.into())?;
     let access = Api::new(&args.join.api_url())?
         .guest_access(args.join.key())
         .await
@@ -174,6 +193,7 @@ pub(crate) async fn run(args: BotArgs) -> anyhow::Result<ExitCode> {
     options.transport = args.transport.into();
     options.layout = Some(Layout {
         tiles: args.layout,
+        mix_audio: args.mix_audio,
         ..Layout::grid(1, 1)
     });
     for kind in &args.publish {
@@ -199,11 +219,12 @@ pub(crate) async fn run(args: BotArgs) -> anyhow::Result<ExitCode> {
         events,
         meeting,
         frames,
-        ledger: Ledger::new(pressed, clips.known_payloads()),
+        ledger: Ledger::new(pressed, clips.known_payloads()?),
+        mix: Mix::default(),
         unheard_since: None,
         unheard: false,
     };
-    let end = bot.stay(args.duration).await;
+    let end = bot.stay(args.duration, args.watch).await;
     stop.cancel();
     let mut sent = player::SentCounts::default();
     while let Some(counts) = players.join_next().await {
@@ -212,11 +233,12 @@ pub(crate) async fn run(args: BotArgs) -> anyhow::Result<ExitCode> {
     let Bot {
         meeting,
         mut ledger,
+        mix,
         unheard,
         ..
     } = bot;
     ledger.finish(Instant::now());
-    let summary = Summary::new(&meeting, join, &sent, &ledger, end, unheard);
+    let summary = Summary::new(&meeting, join, (&sent, &ledger, &mix), end, unheard);
     if end.is_none() {
         meeting.leave().await;
     }
@@ -243,6 +265,7 @@ struct Bot {
     frames: mpsc::Receiver<ReceivedFrame>,
     events: broadcast::Receiver<Event>,
     ledger: Ledger,
+    mix: Mix,
     /// Since when somebody's media is in view while nothing has arrived yet.
     unheard_since: Option<Instant>,
     /// That lasted too long.
@@ -251,7 +274,11 @@ struct Bot {
 
 impl Bot {
     /// Receives until the time is over, somebody interrupts, or the seat is over.
-    async fn stay(&mut self, duration: Duration) -> Option<End> {
+    async fn stay(&mut self, duration: Duration, every: Option<Duration>) -> Option<End> {
+        let mut watch = Watch::new(Instant::now());
+        // As good as never, if it is not asked for.
+        let every = every.unwrap_or(duration).max(WATCH_MIN);
+        let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         let over = tokio::time::sleep(duration);
         tokio::pin!(over);
         let interrupted = tokio::signal::ctrl_c();
@@ -265,11 +292,17 @@ impl Bot {
                     }
                     let now = Instant::now();
                     for frame in frames.drain(..) {
-                        self.ledger.receive(&frame, now);
+                        watch.receive(&frame);
+                        if frame.stream_id == MIXED_STREAM {
+                            self.mix.receive(&frame);
+                        } else {
+                            self.ledger.receive(&frame, now);
+                        }
                     }
                     self.unheard_since = None;
                 }
                 event = self.events.recv() => self.handle(event),
+                _ = looks.tick(), if every < duration => watch.print(self.ledger.lost()),
                 end = self.meeting.ended() => return Some(end),
                 () = &mut over => break,
                 // Without a handler for it there is no way to interrupt but a kill.
@@ -290,7 +323,7 @@ impl Bot {
                     self.ledger.interrupt(stream.id);
                 }
             }
-            Ok(Event::MediaLost) => self.ledger.disconnected(),
+            Ok(Event::MediaLost | Event::SpareLost(_)) => self.lost_a_handler(),
             Ok(Event::Unpublished(_, stream)) => self.ledger.interrupt(stream),
             Ok(Event::Left(..)) => {
                 let roster = self.meeting.roster();
@@ -310,6 +343,18 @@ impl Bot {
                 }
             }
             Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// Pictures come by the home, sound by whichever handler is left.
+    fn lost_a_handler(&mut self) {
+        let handlers = self.meeting.handlers();
+        let now = Instant::now();
+        if !handlers.iter().any(|handler| handler.ready) {
+            self.ledger.disconnected(MediaKind::Audio, now);
+        }
+        if !handlers.iter().any(|handler| handler.ready && handler.home) {
+            self.ledger.disconnected(MediaKind::Video, now);
         }
     }
 

@@ -7,6 +7,7 @@
 mod payload;
 mod report;
 mod room;
+mod sending;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -35,6 +36,10 @@ Examples:
 All participants join first; then the publishers send for the given time. Meetings
 are end-to-end encrypted unless --no-e2ee is given: publishers seal, subscribers
 open, and latency includes both.
+With --layers 2 or 3 publishers send the encodings that somebody receives, at the
+bit rates that they can take; frames by layer and switches are printed, and lost is
+what was sent on to a subscriber and did not arrive. With one layer every frame is
+expected at every subscriber.
 join_ms and first_media_ms are 95th percentiles over the participants, the
 latter counted from the moment at which sending begins.
 
@@ -61,7 +66,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=5000))]
     subscribers: u32,
 
-    /// Bit rate of each publisher's video
+    /// Bit rate of each publisher's video, of its largest encoding
     #[arg(long, default_value_t = 1500, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     video_kbps: u32,
 
@@ -69,8 +74,9 @@ pub(crate) struct LoadArgs {
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=240))]
     fps: u32,
 
-    /// Simulcast layers of each publisher's video; one is what there is
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1))]
+    /// Encodings of each publisher's video, each half the sides of the next, all
+    /// with two temporal layers if there are several
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3))]
     layers: u32,
 
     /// How video travels

@@ -7,6 +7,10 @@ use dt_frame::{FourCc, SlotLabel};
 use dt_ids::{Slot, StreamId, UserId};
 use dt_wire::v1::{StreamAssignment, StreamAssignments};
 
+/// What everybody says, mixed into one by the server; see
+/// [`Layout::mix_audio`](crate::Layout::mix_audio). No real stream has this id.
+pub const MIXED_STREAM: StreamId = StreamId::from_bytes([0; 16]);
+
 /// What a slot shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Assigned {
@@ -64,7 +68,10 @@ impl Assignments {
     }
 
     fn read(&self, entry: &StreamAssignment, generation: u32) -> Option<(Slot, Assigned)> {
-        let stream_id: StreamId = entry.stream_id.parse().ok()?;
+        let stream_id: StreamId = match entry.mixed {
+            true => MIXED_STREAM,
+            false => entry.stream_id.parse().ok()?,
+        };
         let assigned = Assigned {
             stream_id,
             user_id: UserId(entry.user_id),

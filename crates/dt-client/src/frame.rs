@@ -17,6 +17,8 @@ pub struct MediaFrame {
     pub key: bool,
     /// No other frame needs it.
     pub discardable: bool,
+    /// The simulcast layer, of a stream that is published in several.
+    pub encoding: Encoding,
     /// 0 is the base layer.
     pub temporal_layer: u8,
     /// Loudness, of audio.
@@ -33,10 +35,19 @@ impl MediaFrame {
             timestamp_us,
             key,
             discardable: false,
+            encoding: Encoding::MIN,
             temporal_layer: 0,
             level: AudioLevel::SILENCE,
             payload,
         }
+    }
+
+    /// The same as a frame of this encoding. All encodings of one picture have
+    /// its timestamp.
+    #[must_use]
+    pub fn of_encoding(mut self, encoding: Encoding) -> Self {
+        self.encoding = encoding;
+        self
     }
 
     /// A chunk of audio.
@@ -46,6 +57,7 @@ impl MediaFrame {
             timestamp_us,
             key: true,
             discardable: false,
+            encoding: Encoding::MIN,
             temporal_layer: 0,
             level,
             payload,
@@ -97,6 +109,10 @@ pub struct ReceivedFrame {
     /// Whether it can be decoded after those before it. Only
     /// [`Continuity::Whole`] should be given to a decoder.
     pub continuity: Continuity,
+    /// The server had ended, not given up, what it sent of the encoding before
+    /// this one: what is missing in between was left out and is not lost. Key
+    /// frames of the stream carrier only.
+    pub resumes: bool,
     /// The generation of stream assignments with which its stream came into view
     /// last; a gap across two of them is no loss.
     pub span: u32,

@@ -87,8 +87,13 @@ impl Health {
     }
 
     /// The report of what was since the last one.
-    pub(crate) fn report(&self, rtt: Option<Duration>, received: ReceiveStats) -> HealthReport {
-        self.figures().report(rtt, received)
+    pub(crate) fn report(
+        &self,
+        rtt: Option<Duration>,
+        received: ReceiveStats,
+        home: Option<HandlerId>,
+    ) -> HealthReport {
+        self.figures().report(rtt, received, home)
     }
 }
 
@@ -109,12 +114,19 @@ impl Figures {
         }
     }
 
-    fn report(&mut self, rtt: Option<Duration>, received: ReceiveStats) -> HealthReport {
+    fn report(
+        &mut self,
+        rtt: Option<Duration>,
+        received: ReceiveStats,
+        home: Option<HandlerId>,
+    ) -> HealthReport {
         let before = std::mem::replace(&mut self.reported, received);
         // Streams come and go: each report stands for itself.
         let sounds = std::mem::take(&mut self.sounds);
-        // Of two handlers the slower one is what is seen and heard.
-        let media = self.media.values().max_by_key(|(_, rtt)| *rtt).copied();
+        // What is seen comes from the home. Without it the slowest of the others.
+        let home = home.and_then(|home| self.media.get(&home));
+        let slowest = || self.media.values().max_by_key(|(_, rtt)| *rtt);
+        let media = home.or_else(slowest).copied();
         HealthReport {
             signaling_carrier: named(self.signaling).into(),
             media_carrier: media
@@ -209,40 +221,43 @@ mod tests {
             incomplete,
             ..ReceiveStats::default()
         };
-        assert_eq!(figures.report(None, stats(0, 0)).lost_ppm, None);
-        assert_eq!(figures.report(None, stats(990, 10)).lost_ppm, Some(10_000));
-        assert_eq!(
-            figures.report(None, stats(990, 11)).lost_ppm,
-            Some(1_000_000)
-        );
-        assert_eq!(figures.report(None, stats(2000, 11)).lost_ppm, Some(0));
-        assert_eq!(figures.report(None, stats(2000, 11)).lost_ppm, None);
+        let mut lost = |frames, incomplete| {
+            let report = figures.report(None, stats(frames, incomplete), None);
+            report.lost_ppm
+        };
+        assert_eq!(lost(0, 0), None);
+        assert_eq!(lost(990, 10), Some(10_000));
+        assert_eq!(lost(990, 11), Some(1_000_000));
+        assert_eq!(lost(2000, 11), Some(0));
+        assert_eq!(lost(2000, 11), None);
     }
 
     #[test]
-    fn a_report_names_the_carriers_and_the_slower_handler() {
+    fn a_report_names_the_carriers_and_the_home() {
         let health = Health::default();
-        let (near, far) = (HandlerId::random(), HandlerId::random());
+        let (home, spare) = (HandlerId::random(), HandlerId::random());
+        let report = || {
+            let rtt = Some(Duration::from_millis(12));
+            health.report(rtt, ReceiveStats::default(), Some(home))
+        };
         health.signaling_opened(Carrier::WebSocket);
-        let report = health.report(Some(Duration::from_millis(12)), ReceiveStats::default());
-        assert_eq!(report.signaling_carrier(), SessionCarrier::Websocket);
-        assert_eq!(report.media_carrier(), SessionCarrier::Unspecified);
+        assert_eq!(report().signaling_carrier(), SessionCarrier::Websocket);
+        assert_eq!(report().media_carrier(), SessionCarrier::Unspecified);
         assert_eq!(
-            (report.signaling_rtt_ms, report.media_rtt_ms),
+            (report().signaling_rtt_ms, report().media_rtt_ms),
             (Some(12), None)
         );
 
-        health.media_opened(near, Carrier::WebTransport);
-        health.media_opened(far, Carrier::WebSocket);
-        health.media_rtt(near, Some(Duration::from_millis(5)));
-        health.media_rtt(far, Some(Duration::from_millis(50)));
-        let report = health.report(None, ReceiveStats::default());
-        assert_eq!(report.media_carrier(), SessionCarrier::Websocket);
-        assert_eq!(report.media_rtt_ms, Some(50));
+        health.media_opened(spare, Carrier::WebSocket);
+        health.media_rtt(spare, Some(Duration::from_millis(50)));
+        assert_eq!(report().media_carrier(), SessionCarrier::Websocket);
+        health.media_opened(home, Carrier::WebTransport);
+        health.media_rtt(home, Some(Duration::from_millis(5)));
+        assert_eq!(report().media_carrier(), SessionCarrier::Webtransport);
+        assert_eq!(report().media_rtt_ms, Some(5));
+        assert_eq!(health.carriers().media.len(), 2);
 
-        health.media_closed(far);
-        let report = health.report(None, ReceiveStats::default());
-        assert_eq!(report.media_carrier(), SessionCarrier::Webtransport);
-        assert_eq!(report.media_rtt_ms, Some(5));
+        health.media_closed(home);
+        assert_eq!(report().media_rtt_ms, Some(50));
     }
 }

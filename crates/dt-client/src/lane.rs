@@ -1,4 +1,4 @@
-//! One stream's way to one media handler: a task that writes frames as they
+//! One encoding's way to one media handler: a task that writes frames as they
 //! come, on whichever carrier they were prepared for.
 //!
 //! A group that is late is reset rather than waited for, and a key frame is
@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use dt_frame::{FrameHeader, MediaKind, StreamHeader};
+use dt_ids::Encoding;
 use dt_transport::{SendStream, Session};
 use tokio::{
     sync::{mpsc, watch},
@@ -27,7 +28,9 @@ const LATE_MAX: Duration = Duration::from_millis(500);
 /// Audio goes before all video.
 const AUDIO_PRIORITY: i32 = i32::MAX;
 /// Newer groups go before older ones; the group's number is cut to this.
-const GROUP_PRIORITY_MASK: u32 = 0x3fff_ffff;
+const GROUP_PRIORITY_MASK: u32 = 0x03ff_ffff;
+/// And smaller encodings before larger ones, above the group's number.
+const ENCODING_PRIORITY_SHIFT: u32 = 26;
 
 /// A frame prepared for either carrier.
 #[derive(Debug, Clone)]
@@ -56,6 +59,8 @@ struct Lane<S: Session> {
     group: Option<(u32, S::Send)>,
     /// What follows makes no sense before a new group.
     broken: bool,
+    /// And that was asked for.
+    asked: bool,
 }
 
 /// Writes frames until the publisher is gone.
@@ -70,6 +75,7 @@ pub(crate) async fn run<S: Session>(
         number: 0,
         group: None,
         broken: true,
+        asked: false,
     };
     loop {
         tokio::select! {
@@ -87,8 +93,16 @@ pub(crate) async fn run<S: Session>(
     lane.finish_group();
 }
 
+fn priority(encoding: Encoding, group: u32) -> i32 {
+    let smaller_first = u32::from(Encoding::MAX.get() - encoding.get());
+    #[allow(clippy::cast_possible_wrap)] // 30 bits are left
+    let priority =
+        (smaller_first << ENCODING_PRIORITY_SHIFT | (group & GROUP_PRIORITY_MASK)) as i32;
+    priority
+}
+
 impl<S: Session> Lane<S> {
-    /// Notices a new session: it begins with a key frame.
+    /// Notices a new session: what goes there begins with a key frame.
     fn follow(&mut self) {
         let number = self.outlet.borrow_and_update().as_ref().map(|o| o.number);
         if let Some(number) = number
@@ -97,7 +111,7 @@ impl<S: Session> Lane<S> {
             self.number = number;
             self.group = None;
             self.broken = true;
-            self.shared.want_key_frame();
+            self.asked = false;
         }
     }
 
@@ -109,6 +123,8 @@ impl<S: Session> Lane<S> {
         };
         let audio = frame.stream.kind() == MediaKind::Audio;
         if self.broken && !audio && !frame.begins_group {
+            // Asked for with the first frame that comes: to a spare none does.
+            self.ask(frame.stream.encoding);
             return;
         }
         let sent = match &frame.datagrams {
@@ -118,11 +134,19 @@ impl<S: Session> Lane<S> {
             None => self.write(&session, &frame).await,
         };
         self.broken = !sent;
+        self.asked = false;
         if !sent {
             if let Some((_, mut late)) = self.group.take() {
                 late.reset(0);
             }
-            self.shared.want_key_frame();
+            self.ask(frame.stream.encoding);
+        }
+    }
+
+    /// Asks for a key frame, once until one could be sent.
+    fn ask(&mut self, encoding: Encoding) {
+        if !std::mem::replace(&mut self.asked, true) {
+            self.shared.want_key_frame(encoding);
         }
     }
 
@@ -147,8 +171,7 @@ impl<S: Session> Lane<S> {
         };
         stream.set_priority(match frame.stream.kind() {
             MediaKind::Audio => AUDIO_PRIORITY,
-            #[allow(clippy::cast_possible_wrap)] // 30 bits are left
-            MediaKind::Video => (number & GROUP_PRIORITY_MASK) as i32,
+            MediaKind::Video => priority(frame.stream.encoding, number),
         });
         let begin = Bytes::copy_from_slice(&frame.stream.write());
         let mut chunks = [begin, header, payload];

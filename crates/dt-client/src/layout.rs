@@ -41,6 +41,9 @@ pub struct Layout {
     pub prefer_video: bool,
     /// One's own pictures come back as those of others do.
     pub include_self: bool,
+    /// All voices come mixed into one by the server, as the stream
+    /// [`MIXED_STREAM`](crate::MIXED_STREAM). Not in an encrypted meeting.
+    pub mix_audio: bool,
 }
 
 impl Layout {
@@ -64,6 +67,7 @@ impl Layout {
             excluded: Vec::new(),
             prefer_video: false,
             include_self: false,
+            mix_audio: false,
         }
     }
 
@@ -89,6 +93,7 @@ impl Layout {
             excluded_user_ids: self.excluded.iter().map(|user| user.0).collect(),
             prefer_video_over_audio: self.prefer_video,
             include_self: self.include_self,
+            mix_audio: self.mix_audio,
         }
     }
 }

@@ -55,6 +55,7 @@ mod layout;
 mod link;
 mod media;
 mod meeting;
+mod paths;
 mod publisher;
 mod receiving;
 mod roster;
@@ -62,6 +63,7 @@ mod signaling;
 
 pub use access::{Endpoint, HandlerEndpoint, MeetingAccess, Secret, Settings};
 pub use api::{Api, ApiError, DeviceStatement, NewMeeting, NewSettings};
+pub use assignments::MIXED_STREAM;
 pub use dial::{
     Dial, DialError, Network, RacingDial, RacingSession, SessionKind, Transport, WebTransportDial,
 };
@@ -77,8 +79,10 @@ pub use frame::{MediaFrame, ReceiveStats, ReceivedFrame, now_us};
 pub use health::Carriers;
 pub use layout::{Layout, Tiles};
 pub use link::{InvalidLink, MeetingLink};
-pub use meeting::{CommonCodecs, Event, JoinError, JoinOptions, Joined, Meeting, RequestError};
-pub use publisher::{Directive, Publication, Publisher, Sent};
+pub use meeting::{
+    CommonCodecs, Event, Handler, JoinError, JoinOptions, Joined, Meeting, RequestError,
+};
+pub use publisher::{Directive, EncodingOrder, Layer, Publication, Publisher, Sent};
 pub use roster::{Participant, Roster, Stream};
 
 /// Over which way the frames of a stream go.

@@ -2,10 +2,7 @@
 //! them ahead of the join, says hello as soon as there is a token, receives, and
 //! comes back with a fresh token after a loss.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use dt_frame::{GroupItem, GroupParser, PAYLOAD_BYTES_MAX};
@@ -29,8 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Dial, HandlerEndpoint, Secret, SessionKind, lane::Outlet, publisher::Shared,
-    receiving::Receiving,
+    Dial, HandlerEndpoint, Secret, SessionKind, lane::Outlet, paths::Paths, receiving::Receiving,
 };
 
 const READ_BYTES: usize = 64 << 10;
@@ -45,11 +41,11 @@ pub(crate) enum MediaReport {
     /// A session was lost or refused: a fresh token is needed.
     NeedsToken(HandlerId),
     /// Media goes both ways.
-    Ready,
+    Ready(HandlerId),
     /// It does no more.
-    Lost,
+    Lost(HandlerId),
     /// The sender is asked to begin a new group.
-    KeyFrameWanted(StreamId),
+    KeyFrameWanted(StreamId, Encoding),
 }
 
 /// What a handler's task works with.
@@ -62,11 +58,11 @@ pub(crate) struct Context<D: Dial> {
     /// The newest token that was not used yet.
     pub(crate) tokens: watch::Receiver<Option<Secret>>,
     pub(crate) outlet: watch::Sender<Option<Outlet<D::Session>>>,
-    /// Key frames that the receiving side asks for.
-    pub(crate) key_frames: Arc<tokio::sync::Mutex<mpsc::Receiver<(StreamId, Encoding)>>>,
-    /// The streams whose datagrams must fit.
-    pub(crate) publishers: watch::Receiver<Vec<Arc<Shared>>>,
-    /// Told when the seat is over.
+    /// Key frames that the receiving side asks for here.
+    pub(crate) key_frames: tokio::sync::Mutex<mpsc::Receiver<(StreamId, Encoding)>>,
+    /// What publishers have to know of it.
+    pub(crate) paths: Arc<Paths>,
+    /// Told when the handler is of no use any more, or the seat is over.
     pub(crate) over: CancellationToken,
 }
 
@@ -106,7 +102,8 @@ impl<D: Dial> Context<D> {
                     wait = Some(Duration::ZERO);
                 }
                 // Without a driver the task is about to end.
-                let _ = self.reports.send(MediaReport::Lost).await;
+                let lost = MediaReport::Lost(self.handler.handler_id);
+                let _ = self.reports.send(lost).await;
             }
             let wait = wait.unwrap_or_else(|| backoff.next(&mut rng));
             tokio::select! {
@@ -166,17 +163,23 @@ impl<D: Dial> Context<D> {
         self.outlet.send_replace(Some(outlet));
         let (health, handler) = (&self.receiving.health, self.handler.handler_id);
         health.media_opened(handler, session.info().carrier);
-        if self.reports.send(MediaReport::Ready).await.is_err() {
+        if self
+            .reports
+            .send(MediaReport::Ready(handler))
+            .await
+            .is_err()
+        {
             return false;
         }
         let silent = tokio::select! {
             silent = self.control(welcomed) => silent,
-            () = datagrams(&session, &self.receiving) => false,
-            () = groups(&session, &self.receiving) => false,
+            () = datagrams(&session, &self.receiving, handler) => false,
+            () = groups(&session, &self.receiving, handler) => false,
             () = self.over.cancelled() => false,
         };
         let died = silent || broke(&session).await;
         self.outlet.send_replace(None);
+        self.paths.closed(handler);
         health.media_closed(handler);
         session.close(CloseCode::Graceful as u32, "");
         if self.over.is_cancelled() {
@@ -186,9 +189,7 @@ impl<D: Dial> Context<D> {
     }
 
     fn fit_datagrams(&self, bytes: usize) {
-        for publisher in self.publishers.borrow().iter() {
-            publisher.datagram_bytes.store(bytes, Ordering::Relaxed);
-        }
+        self.paths.opened(self.handler.handler_id, bytes);
     }
 
     /// The control stream: probes, key-frame requests both ways. Ends with it, or
@@ -252,10 +253,15 @@ impl<D: Dial> Context<D> {
             };
             match MediaServerMessage::read(&bytes) {
                 Ok((_, media_server_message::Body::RequestKeyframe(request))) => {
-                    if let Ok(stream) = request.stream_id.parse() {
-                        let report = MediaReport::KeyFrameWanted(stream);
+                    let encoding = request.encoding.try_into();
+                    if let (Ok(stream), Ok(encoding)) = (request.stream_id.parse(), encoding) {
+                        let report = MediaReport::KeyFrameWanted(stream, encoding);
                         self.reports.send(report).await.ok()?;
                     }
+                }
+                Ok((_, media_server_message::Body::SenderReport(report))) => {
+                    let handler = self.handler.handler_id;
+                    self.paths.repeat_audio(handler, report.repeat_audio);
                 }
                 // Errors on this stream answer key-frame requests at most.
                 Ok(_) | Err(dt_wire::DecodeError::Empty) => {}
@@ -330,28 +336,27 @@ fn request_key_frame((stream, encoding): (StreamId, Encoding)) -> Bytes {
     ))
 }
 
-/// The sessions of all handlers share the requests: whichever is alive sends.
 async fn next_request(
     requests: &tokio::sync::Mutex<mpsc::Receiver<(StreamId, Encoding)>>,
 ) -> (StreamId, Encoding) {
     match requests.lock().await.recv().await {
         Some(request) => request,
-        // The seat is over; so is this task, soon.
+        // The handler was removed; this task ends soon.
         None => std::future::pending().await,
     }
 }
 
 /// Ends with the session.
-async fn datagrams<S: Session>(session: &S, receiving: &Receiving) {
+async fn datagrams<S: Session>(session: &S, receiving: &Receiving, from: HandlerId) {
     while let Ok(datagram) = session.recv_datagram().await {
         if datagram.first() != Some(&RTT_TAG) {
-            receiving.datagram(datagram);
+            receiving.datagram(from, datagram);
         }
     }
 }
 
 /// Ends with the session.
-async fn groups<S: Session>(session: &S, receiving: &Arc<Receiving>) {
+async fn groups<S: Session>(session: &S, receiving: &Arc<Receiving>, from: HandlerId) {
     let mut readers = JoinSet::new();
     loop {
         tokio::select! {
@@ -359,17 +364,27 @@ async fn groups<S: Session>(session: &S, receiving: &Arc<Receiving>) {
             stream = session.accept_uni(), if readers.len() < GROUPS_MAX => {
                 let Ok(stream) = stream else { return };
                 let receiving = Arc::clone(receiving);
-                readers.spawn(async move { group(stream, &receiving).await });
+                readers.spawn(async move { group(stream, &receiving, from).await });
             }
         }
     }
 }
 
-async fn group(mut stream: impl RecvStream, receiving: &Receiving) {
+async fn group(mut stream: impl RecvStream, receiving: &Receiving, from: HandlerId) {
     let mut parser = GroupParser::new(PAYLOAD_BYTES_MAX);
-    // A group that was reset was given up by the server; the base-layer counter
-    // of the next one tells what is missing.
-    while let Ok(Some(mut chunk)) = stream.read_chunk(READ_BYTES).await {
+    loop {
+        let mut chunk = match stream.read_chunk(READ_BYTES).await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => {
+                if let Some(header) = parser.stream() {
+                    receiving.group_ended(header);
+                }
+                return;
+            }
+            // The server gave it up; the base-layer counter of the next group
+            // tells what is missing.
+            Err(_) => return,
+        };
         loop {
             match parser.next(&mut chunk) {
                 Ok(Some(GroupItem::Header(_))) => {}
@@ -377,7 +392,9 @@ async fn group(mut stream: impl RecvStream, receiving: &Receiving) {
                     let Some(stream) = parser.stream().copied() else {
                         return;
                     };
-                    receiving.stream_frame(&stream, &header, payload).await;
+                    receiving
+                        .stream_frame(from, &stream, &header, payload)
+                        .await;
                 }
                 Ok(None) => break,
                 Err(_) => {

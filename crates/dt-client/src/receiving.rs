@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use dt_frame::{DATAGRAM_TAG, FrameHeader, StreamHeader};
-use dt_ids::{Encoding, ParticipantId, StreamId};
+use dt_ids::{Encoding, HandlerId, ParticipantId, StreamId};
 use dt_wire::v1::StreamAssignments;
 use tokio::sync::{Notify, mpsc};
 
@@ -18,13 +18,23 @@ use crate::{
     inbox::{Inbox, Output},
 };
 
+/// A key frame that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyFrameRequest {
+    pub(crate) stream_id: StreamId,
+    pub(crate) encoding: Encoding,
+    /// The handler that brought what can't be decoded, where that is known: it is
+    /// the one that can ask the sender.
+    pub(crate) of: Option<HandlerId>,
+}
+
 /// Shared by the driver and the media sessions of one seat.
 #[derive(Debug)]
 pub(crate) struct Receiving {
     inbox: Mutex<Inbox>,
     frames: mpsc::Sender<ReceivedFrame>,
-    /// Requests of key frames, to whichever media session sends them.
-    key_frames: mpsc::Sender<(StreamId, Encoding)>,
+    /// Requests of key frames, to the driver.
+    key_frames: mpsc::Sender<KeyFrameRequest>,
     /// A step of the encryption's group was missed.
     behind: Notify,
     /// What is noted for the next health report.
@@ -34,7 +44,7 @@ pub(crate) struct Receiving {
 impl Receiving {
     pub(crate) fn new(
         frames: mpsc::Sender<ReceivedFrame>,
-        key_frames: mpsc::Sender<(StreamId, Encoding)>,
+        key_frames: mpsc::Sender<KeyFrameRequest>,
     ) -> Arc<Self> {
         Arc::new(Self {
             inbox: Mutex::default(),
@@ -96,7 +106,7 @@ impl Receiving {
     /// What had waited goes out before anything that comes now; those who bring
     /// it wait for the inbox.
     fn pass_on_before_others(&self, inbox: &mut Inbox, output: Output) {
-        self.ask(&output);
+        self.ask(&output, None);
         for frame in output.frames {
             if self.frames.try_send(frame).is_err() {
                 inbox.count_overflowed();
@@ -106,22 +116,22 @@ impl Receiving {
 
     pub(crate) fn assign(&self, message: &StreamAssignments) {
         let output = self.inbox().assign(message, now());
-        self.pass_on(output);
+        self.pass_on(output, None);
     }
 
     /// Takes a datagram of a media session. Never waits: an application that is
     /// too slow loses frames.
-    pub(crate) fn datagram(&self, datagram: Bytes) {
+    pub(crate) fn datagram(&self, from: HandlerId, datagram: Bytes) {
         if datagram.first() != Some(&DATAGRAM_TAG) {
             self.inbox().count_rejected();
             return;
         }
         let output = self.with(|inbox| inbox.datagram(datagram, now()));
-        self.pass_on(output);
+        self.pass_on(output, Some(from));
     }
 
-    fn pass_on(&self, output: Output) {
-        self.ask(&output);
+    fn pass_on(&self, output: Output, from: Option<HandlerId>) {
+        self.ask(&output, from);
         for frame in output.frames {
             if self.frames.try_send(frame).is_err() {
                 self.inbox().count_overflowed();
@@ -132,17 +142,23 @@ impl Receiving {
     /// Takes a frame of the stream carrier; waits for the application.
     pub(crate) async fn stream_frame(
         &self,
+        from: HandlerId,
         stream: &StreamHeader,
         header: &FrameHeader,
         payload: Bytes,
     ) {
         let output = self.with(|inbox| inbox.stream_frame(stream, header, payload, now()));
-        self.ask(&output);
+        self.ask(&output, Some(from));
         for frame in output.frames {
             if self.frames.send(frame).await.is_err() {
                 self.inbox().count_overflowed();
             }
         }
+    }
+
+    /// The server has ended a group, and not given it up.
+    pub(crate) fn group_ended(&self, stream: &StreamHeader) {
+        self.inbox().group_ended(stream);
     }
 
     pub(crate) fn reject(&self) {
@@ -166,10 +182,15 @@ impl Receiving {
         self.behind.notified().await;
     }
 
-    fn ask(&self, output: &Output) {
-        for request in &output.key_frames {
+    fn ask(&self, output: &Output, of: Option<HandlerId>) {
+        for (stream_id, encoding) in output.key_frames.iter().copied() {
+            let request = KeyFrameRequest {
+                stream_id,
+                encoding,
+                of,
+            };
             // When so many wait already, the next loss will ask again.
-            let _ = self.key_frames.try_send(*request);
+            let _ = self.key_frames.try_send(request);
         }
     }
 }

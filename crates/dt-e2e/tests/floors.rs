@@ -8,10 +8,11 @@ use anyhow::Result;
 use dt_e2e::workspace::Graph;
 
 const VOCABULARY: [&str; 5] = ["dt-ids", "dt-wire", "dt-frame", "dt-token", "dt-reconnect"];
-const CORES: [&str; 4] = [
+const CORES: [&str; 5] = [
     "dt-meeting-core",
     "dt-placement-core",
     "dt-forward-core",
+    "dt-mix-core",
     "dt-session-core",
 ];
 const EDGES: [&str; 7] = [

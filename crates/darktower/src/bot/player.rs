@@ -5,14 +5,21 @@ use std::{collections::HashSet, sync::Arc};
 use anyhow::Context as _;
 use bytes::Bytes;
 use dt_client::{
-    AudioLevel, MediaFrame, MediaKind, Publication, Publisher, Sent, clip::Clip, now_us,
+    AudioLevel, Layer, MediaFrame, MediaKind, Publication, Publisher, Sent, clip::Clip, now_us,
 };
+use dt_ids::Encoding;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Kind, ledger::KnownPayloads};
 
-const VIDEO: &[u8] = include_bytes!("../../clips/video.ivf");
+/// The same pictures in three sizes, smallest first, each half the sides of the
+/// next, with key frames at the same places.
+const VIDEO: [&[u8]; 3] = [
+    include_bytes!("../../clips/video-quarter.ivf"),
+    include_bytes!("../../clips/video-half.ivf"),
+    include_bytes!("../../clips/video.ivf"),
+];
 const AUDIO: &[u8] = include_bytes!("../../clips/audio.ogg");
 
 /// The audio clip beeps for the first 120 ms of every half second; these are its
@@ -47,34 +54,50 @@ impl SentCounts {
 /// The clips that are built in.
 #[derive(Debug, Clone)]
 pub(super) struct Clips {
-    video: Arc<Clip>,
-    audio: Arc<Clip>,
+    /// One, or several encodings of the same, smallest first.
+    video: Arc<[Clip]>,
+    audio: Arc<[Clip]>,
 }
 
 impl Clips {
-    pub(super) fn load() -> anyhow::Result<Self> {
-        let video = Clip::from_ivf(&Bytes::from_static(VIDEO)).context("the video clip")?;
+    /// Video in so many encodings, three at most.
+    pub(super) fn load(layers: usize) -> anyhow::Result<Self> {
+        let files = VIDEO.iter().skip(VIDEO.len().saturating_sub(layers.max(1)));
+        let video = files
+            .map(|file| Clip::from_ivf(&Bytes::from_static(file)))
+            .collect::<Result<_, _>>()
+            .context("the video clip")?;
         let audio = Clip::from_ogg(&Bytes::from_static(AUDIO)).context("the audio clip")?;
         Ok(Self {
-            video: Arc::new(video),
-            audio: Arc::new(audio),
+            video,
+            audio: Arc::new([audio]),
         })
     }
 
-    /// Every payload that a bot may send.
-    pub(super) fn known_payloads(&self) -> KnownPayloads {
-        let frames = self.video.frames().iter().chain(self.audio.frames());
-        Arc::new(
+    /// Every payload that a bot may send, however many encodings it has.
+    pub(super) fn known_payloads(&self) -> anyhow::Result<KnownPayloads> {
+        let all = Self::load(VIDEO.len())?;
+        let clips = all.video.iter().chain(all.audio.iter());
+        let frames = clips.flat_map(|clip| clip.frames());
+        Ok(Arc::new(
             frames
                 .map(|frame| frame.payload.clone())
                 .collect::<HashSet<_>>(),
-        )
+        ))
     }
 
     pub(super) fn publication(&self, kind: Kind) -> Publication {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // about 30
-        let framerate = self.video.frame_duration().as_secs_f64().recip().round() as u32;
-        kind.publication(self.video.width(), self.video.height(), framerate)
+        let Some(largest) = self.video.last() else {
+            return Publication::microphone();
+        };
+        let publication = kind.publication(largest.width(), largest.height(), framerate(largest));
+        match kind {
+            Kind::Video if self.video.len() > 1 => {
+                let layers: Vec<_> = self.video.iter().map(layer).collect();
+                publication.in_layers(&layers)
+            }
+            Kind::Audio | Kind::Video | Kind::Screen => publication,
+        }
     }
 
     /// Plays the clip that fits, in a loop, until told to stop.
@@ -83,15 +106,24 @@ impl Clips {
         publisher: Publisher,
         stop: CancellationToken,
     ) -> impl Future<Output = SentCounts> + Send + 'static {
-        let clip = match publisher.publication().codec.kind() {
+        let clips = match publisher.publication().codec.kind() {
             MediaKind::Audio => Arc::clone(&self.audio),
             MediaKind::Video => Arc::clone(&self.video),
         };
         async move {
+            // A screen has one encoding: the largest.
+            let count = publisher.publication().layers.len().max(1);
+            let first = clips.len().saturating_sub(count);
+            let encodings = (0..).zip(&clips[first..]).filter_map(|(number, clip)| {
+                Some(Track {
+                    encoding: Encoding::try_from(number).ok()?,
+                    clip: clip.clone(),
+                    place: 0,
+                })
+            });
             let mut player = Player {
-                clip,
+                encodings: encodings.collect(),
                 publisher,
-                place: 0,
                 last_us: 0,
                 sent: SentCounts::default(),
             };
@@ -104,10 +136,16 @@ impl Clips {
     }
 }
 
-struct Player {
-    clip: Arc<Clip>,
-    publisher: Publisher,
+/// One encoding, and where in it the player is.
+struct Track {
+    encoding: Encoding,
+    clip: Clip,
     place: usize,
+}
+
+struct Player {
+    encodings: Vec<Track>,
+    publisher: Publisher,
     last_us: u64,
     sent: SentCounts,
 }
@@ -115,6 +153,9 @@ struct Player {
 impl Player {
     /// Ends when the stream is not published any more.
     async fn play(&mut self) {
+        let Some(interval) = self.encodings.first().map(|e| e.clip.frame_duration()) else {
+            return;
+        };
         let mut next = Instant::now();
         loop {
             if !self.publisher.is_active() {
@@ -129,12 +170,9 @@ impl Player {
                 // A camera would encode its last picture at once.
                 () = self.publisher.key_frame_requested() => {}
             }
-            if self.publisher.take_key_frame_request() {
-                self.place = self.clip.key_frame_from(self.place);
-            }
             self.send_next();
             let now = Instant::now();
-            next += self.clip.frame_duration();
+            next += interval;
             if next < now {
                 // The machine was too busy; what was missed is left out.
                 next = now;
@@ -142,23 +180,35 @@ impl Player {
         }
     }
 
+    /// A picture in every encoding that somebody receives, or a packet of sound.
     fn send_next(&mut self) {
-        let frame = self.clip.frames()[self.place].clone();
         // Timestamps rise strictly, whatever the clock does.
         self.last_us = now_us().max(self.last_us + 1);
-        let audio = self.publisher.publication().codec.kind() == MediaKind::Audio;
+        for track in &mut self.encodings {
+            if self.publisher.take_key_frame_request_of(track.encoding) {
+                track.place = track.clip.key_frame_from(track.place);
+            }
+            track.send(&mut self.publisher, self.last_us, &mut self.sent);
+        }
+    }
+}
+
+impl Track {
+    fn send(&mut self, publisher: &mut Publisher, at_us: u64, counts: &mut SentCounts) {
+        let frame = self.clip.frames()[self.place].clone();
+        let audio = publisher.publication().codec.kind() == MediaKind::Audio;
         let media = if audio {
-            MediaFrame::audio(self.last_us, level(self.place), frame.payload)
+            MediaFrame::audio(at_us, level(self.place), frame.payload)
         } else {
-            MediaFrame::video(self.last_us, frame.key, frame.payload)
+            MediaFrame::video(at_us, frame.key, frame.payload).of_encoding(self.encoding)
         };
-        match self.publisher.send(&media) {
+        match publisher.send(&media) {
             Sent::Queued => {
-                self.sent.bytes += media.payload.len() as u64;
+                counts.bytes += media.payload.len() as u64;
                 if audio {
-                    self.sent.audio_frames += 1;
+                    counts.audio_frames += 1;
                 } else {
-                    self.sent.video_frames += 1;
+                    counts.video_frames += 1;
                 }
                 self.place = (self.place + 1) % self.clip.frames().len();
             }
@@ -166,6 +216,24 @@ impl Player {
             Sent::Paused => {}
             Sent::TooLong => self.place = (self.place + 1) % self.clip.frames().len(),
         }
+    }
+}
+
+fn framerate(clip: &Clip) -> u32 {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // about 30
+    let framerate = clip.frame_duration().as_secs_f64().recip().round() as u32;
+    framerate
+}
+
+/// As it plays, at the bit rate that it has.
+fn layer(clip: &Clip) -> Layer {
+    let bytes: usize = clip.frames().iter().map(|frame| frame.payload.len()).sum();
+    let seconds = clip.frame_duration().as_secs_f64() * clip.frames().len() as f64;
+    Layer {
+        width: clip.width(),
+        height: clip.height(),
+        // The conversion saturates.
+        max_bitrate: (bytes as f64 * 8.0 / seconds) as u32,
     }
 }
 
@@ -183,12 +251,26 @@ mod tests {
 
     #[test]
     fn the_clips_are_whole_and_known() {
-        let clips = Clips::load().unwrap();
-        let known = clips.known_payloads();
-        for frame in clips.video.frames().iter().chain(clips.audio.frames()) {
-            assert!(known.contains(&frame.payload));
+        let clips = Clips::load(3).unwrap();
+        let known = clips.known_payloads().unwrap();
+        for clip in clips.video.iter().chain(clips.audio.iter()) {
+            assert!(clip.frames().iter().all(|f| known.contains(&f.payload)));
         }
         assert_eq!(clips.publication(Kind::Screen).framerate, 30);
+    }
+
+    #[test]
+    fn encodings_are_the_same_pictures_each_half_the_sides_of_the_next() {
+        let clips = Clips::load(3).unwrap();
+        let layers = clips.publication(Kind::Video).layers;
+        let sizes: Vec<_> = layers.iter().map(|l| (l.width, l.height)).collect();
+        assert_eq!(sizes, [(160, 90), (320, 180), (640, 360)]);
+        assert!(layers.is_sorted_by_key(|layer| layer.max_bitrate));
+        let keys = |clip: &Clip| -> Vec<bool> { clip.frames().iter().map(|f| f.key).collect() };
+        assert!(clips.video.iter().all(|c| keys(c) == keys(&clips.video[0])));
+        let one = Clips::load(1).unwrap().publication(Kind::Video);
+        assert!(one.layers.is_empty() && one.width == 640);
+        assert!(clips.publication(Kind::Screen).layers.is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dt_client::{Carriers, End, Meeting, ReceiveStats};
 use serde_json::json;
 
-use super::{histogram::ms, ledger::Ledger, player::SentCounts};
+use super::{histogram::ms, ledger::Ledger, mix::Mix, player::SentCounts};
 
 /// Says that the seat was given.
 pub(super) fn print_joined(meeting: &Meeting, join: Duration, as_json: bool) {
@@ -35,9 +35,12 @@ pub(super) struct Summary<'a> {
     join: Duration,
     sent: &'a SentCounts,
     ledger: &'a Ledger,
+    mix: &'a Mix,
     stats: ReceiveStats,
     encrypted: bool,
     carriers: Carriers,
+    /// Media sessions that are open, the home's and the spares'.
+    handlers: usize,
     alarms: Vec<String>,
     end: Option<End>,
     unheard: bool,
@@ -47,8 +50,7 @@ impl<'a> Summary<'a> {
     pub(super) fn new(
         meeting: &Meeting,
         join: Duration,
-        sent: &'a SentCounts,
-        ledger: &'a Ledger,
+        (sent, ledger, mix): (&'a SentCounts, &'a Ledger, &'a Mix),
         end: Option<End>,
         unheard: bool,
     ) -> Self {
@@ -57,9 +59,11 @@ impl<'a> Summary<'a> {
             join,
             sent,
             ledger,
+            mix,
             stats: meeting.receive_stats(),
             encrypted: meeting.encryption().encrypted,
             carriers: meeting.carriers(),
+            handlers: meeting.handlers().iter().filter(|h| h.ready).count(),
             alarms: alarms(meeting),
             end,
             unheard,
@@ -127,7 +131,14 @@ impl<'a> Summary<'a> {
                 "corrupt": self.ledger.corrupt(),
                 "duplicates": self.stats.duplicates,
                 "before_joining": self.stats.before_joining,
+                "layers": self.ledger.layers().iter().map(|layer| json!({
+                    "frames": layer.frames,
+                    "bytes": layer.bytes,
+                })).collect::<Vec<_>>(),
+                "switches": self.ledger.switches(),
             },
+            "mixed": self.mix.json(),
+            "handlers": self.handlers,
             "latency_ms": self.ledger.latency().json(),
             "longest_gap_ms": {
                 "audio": gaps.audio.map(ms),
@@ -163,6 +174,9 @@ impl<'a> Summary<'a> {
             ledger.corrupt(),
             or_none(ledger.first_media().map(ms))
         );
+        if let Some(line) = self.mix.line() {
+            println!("{line}");
+        }
         if self.encrypted {
             println!(
                 "Encrypted end to end; {} frames could not be decrypted",

@@ -71,6 +71,8 @@ pub(super) struct Report {
     first_media: Histogram,
     total: Ledger,
     e2ee: bool,
+    /// Subscribers get what their paths carry, and not all there is.
+    layered: bool,
     decrypt_failures: u64,
     sent_frames: u64,
     sent_bytes: u64,
@@ -90,6 +92,7 @@ impl Report {
             first_media: Histogram::default(),
             total: Ledger::new(std::time::Instant::now(), KnownPayloads::default()),
             e2ee: !args.no_e2ee,
+            layered: args.layers > 1,
             decrypt_failures: 0,
             sent_frames: 0,
             sent_bytes: 0,
@@ -122,6 +125,9 @@ impl Report {
 
     /// Frames that were sent to somebody and did not arrive.
     fn lost(&self) -> u64 {
+        if self.layered {
+            return self.total.lost();
+        }
         self.expected_frames.saturating_sub(self.total.frames())
     }
 
@@ -169,6 +175,15 @@ impl Report {
             self.lost(),
             self.total.corrupt()
         );
+        if self.layered {
+            let layers = self.total.layers().iter();
+            let frames: Vec<_> = layers.map(|layer| layer.frames.to_string()).collect();
+            println!(
+                "By layer     {} frames, smallest first; {} switches",
+                frames.join(", "),
+                self.total.switches()
+            );
+        }
         println!(
             "Latency      p50 {}, p95 {}, p99 {}",
             shown(latency, 0.5),
@@ -205,6 +220,11 @@ impl Report {
                 "decrypt_failures": self.decrypt_failures,
                 "corrupt": self.total.corrupt(),
             },
+            "layers": self.total.layers().iter().map(|layer| json!({
+                "frames": layer.frames,
+                "bytes": layer.bytes,
+            })).collect::<Vec<_>>(),
+            "switches": self.total.switches(),
             "latency_ms": self.total.latency().json(),
             "longest_gap_ms": {
                 "audio": gap(self.total.gaps().audio),

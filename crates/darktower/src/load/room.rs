@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::Context as _;
 use dt_client::{
-    Api, Event, JoinOptions, Joined, Layout, MediaFrame, Meeting, MeetingAccess, NewMeeting,
-    Publication, Publisher, ReceivedFrame, Secret, Sent, now_us,
+    Api, Event, JoinOptions, Joined, Layout, Meeting, MeetingAccess, NewMeeting, Publisher,
+    ReceivedFrame, Secret,
 };
 use tokio::{
     sync::{broadcast, mpsc},
@@ -16,7 +16,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{DRAIN, LoadArgs, payload};
+use super::{
+    DRAIN, LoadArgs, payload,
+    sending::{self, Pace},
+};
 use crate::{
     bot::{
         self,
@@ -43,8 +46,7 @@ pub(super) struct Room {
     joins: Vec<Duration>,
     publishers: Vec<Sender>,
     subscribers: Vec<Receiver>,
-    sizes: payload::Sizes,
-    fps: u32,
+    args: LoadArgs,
 }
 
 struct Sender {
@@ -62,6 +64,7 @@ pub(super) struct Outcome {
     pub(super) joins: Vec<Duration>,
     pub(super) sent_frames: u64,
     pub(super) sent_bytes: u64,
+    /// Each picture at each subscriber, in whichever encoding.
     pub(super) expected_frames: u64,
     pub(super) ledgers: Vec<Ledger>,
     pub(super) decrypt_failures: u64,
@@ -90,8 +93,7 @@ impl Room {
             joins: Vec::new(),
             publishers: Vec::new(),
             subscribers: Vec::new(),
-            sizes: payload::Sizes::new(args.video_kbps, args.fps),
-            fps: args.fps,
+            args: args.clone(),
         };
         let mut tokens = room.tokens(people).await?;
         let publishing = tokens.split_off(args.subscribers as usize);
@@ -102,7 +104,7 @@ impl Room {
                 ..access.clone()
             })
         };
-        let publish = publication(args);
+        let publish = sending::publication(args);
         let options = |number: usize| JoinOptions {
             layout: None,
             encryption: bot::encryption(args.no_e2ee),
@@ -214,15 +216,9 @@ impl Room {
         }
         let publishers = self.publishers.len() as u64;
         for (place, sender) in (0..).zip(self.publishers) {
-            let pace = Pace {
-                sizes: self.sizes,
-                interval: Duration::from_secs(1) / self.fps,
-                // Cameras don't take their pictures in step.
-                phase: (Duration::from_secs(1) / self.fps)
-                    .mul_f64(place as f64 / publishers as f64),
-                skipped: self.sizes.group_frames * place / publishers,
-            };
-            senders.spawn(send(sender, pace, go, stop.clone()));
+            let pace = Pace::new(&self.args, place, publishers);
+            let Sender { meeting, publisher } = sender;
+            senders.spawn(sending::send(meeting, publisher, pace, go, stop.clone()));
         }
         let mut outcome = Outcome {
             joins: self.joins,
@@ -237,12 +233,12 @@ impl Room {
         let mut meetings = Vec::new();
         while let Some(Ok((meeting, counts))) = senders.join_next().await {
             outcome.sent_frames += counts.frames;
+            outcome.expected_frames += counts.pictures * subscribers;
             outcome.sent_bytes += counts.bytes;
             outcome.not_sent += counts.not_sent;
             outcome.gone += u64::from(has_ended(&meeting));
             meetings.push(meeting);
         }
-        outcome.expected_frames = outcome.sent_frames * subscribers;
         tokio::time::sleep(DRAIN).await;
         drained.cancel();
         while let Some(Ok((meeting, ledger))) = receivers.join_next().await {
@@ -261,14 +257,6 @@ impl Room {
 
 fn has_ended(meeting: &Meeting) -> bool {
     matches!(meeting.phase(), dt_client::Phase::Ended(_))
-}
-
-fn publication(args: &LoadArgs) -> Publication {
-    Publication {
-        carrier: args.carrier.into(),
-        max_bitrate: args.video_kbps * 1000,
-        ..Publication::camera(1280, 720, args.fps)
-    }
 }
 
 /// Joins a few at a time; gives them in any order, with the time each took.
@@ -305,75 +293,6 @@ async fn media_ready(events: &mut broadcast::Receiver<Event>) -> bool {
             Err(broadcast::error::RecvError::Closed) => return false,
         }
     }
-}
-
-#[derive(Debug, Default)]
-struct SendCounts {
-    frames: u64,
-    bytes: u64,
-    not_sent: u64,
-}
-
-/// When a publisher sends what.
-struct Pace {
-    sizes: payload::Sizes,
-    interval: Duration,
-    /// After the others.
-    phase: Duration,
-    /// Frames that its first group is shorter than the others.
-    skipped: u64,
-}
-
-async fn send(
-    sender: Sender,
-    pace: Pace,
-    go: tokio::time::Instant,
-    stop: CancellationToken,
-) -> (Meeting, SendCounts) {
-    let Sender {
-        meeting,
-        mut publisher,
-    } = sender;
-    let mut counts = SendCounts::default();
-    let sizes = pace.sizes;
-    let mut tick = tokio::time::interval_at(go + pace.phase, pace.interval);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut number = 0;
-    let mut in_group = 0;
-    let mut last_us = 0;
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            _ = tick.tick() => {}
-        }
-        // Before the first frame a key frame is due anyway.
-        let key = publisher.take_key_frame_request() || in_group == 0;
-        last_us = now_us().max(last_us + 1);
-        let payload = payload::make(number, key, &sizes);
-        let bytes = payload.len() as u64;
-        match publisher.send(&MediaFrame::video(last_us, key, payload)) {
-            Sent::Queued => {
-                counts.frames += 1;
-                counts.bytes += bytes;
-                in_group = match (number, key) {
-                    (0, _) => pace.skipped + 1,
-                    (_, true) => 1,
-                    (_, false) => in_group + 1,
-                } % sizes.group_frames;
-                number += 1;
-            }
-            Sent::Paused => in_group = 0,
-            Sent::NeedsKeyFrame | Sent::TooLong => {
-                counts.not_sent += 1;
-                in_group = 0;
-            }
-        }
-    }
-    // Dropped, it would take the stream away while frames are under way.
-    tokio::time::sleep(DRAIN).await;
-    drop(publisher);
-    (meeting, counts)
 }
 
 async fn receive(

@@ -23,7 +23,7 @@ use dt_store::{Database, MemoryState, SqliteDatabase, StateStore};
 use dt_token::Verifier;
 use dt_wire::internal::Endpoint;
 use global_controller::{ControllerDirectory, GlobalController};
-use media_handler::MediaHandler;
+use media_handler::{LocalLinks, MediaHandler, SharedSecret};
 use meeting_controller::MeetingController;
 
 use super::{ports::Ports, settings::Settings, websocket};
@@ -71,14 +71,18 @@ impl Roles {
         );
 
         let (public, now) = (ports.public_address, certificates.current());
+        let links = Arc::new(LocalLinks::default());
+        // Nothing else of this process knows it.
+        let secret = HandlerId::random().to_string();
         let handlers: Vec<_> = (0..settings.handlers)
             .map(|number| {
                 let id = HandlerId::random();
                 let endpoint = handler_endpoint(public, number, &now);
-                (
-                    id,
-                    MediaHandler::new(media_handler::Config::new(id, endpoint)),
-                )
+                let config = media_handler::Config::new(id, endpoint);
+                let pass = Arc::new(SharedSecret::new(secret.clone()));
+                let handler = MediaHandler::with_links(config, Arc::clone(&links), pass);
+                links.add(&handler);
+                (id, handler)
             })
             .collect();
         let directory: HashMap<HandlerId, Arc<dyn dt_rpc::MediaHandler>> = handlers

@@ -2,20 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dt_ids::{HandlerId, StreamId};
+use dt_ids::{Encoding, HandlerId, StreamId};
 use dt_session_core::{Attempt, Closed, End, Phase, Refusal, ResumeToken};
 use dt_wire::v1::{
-    Carrier, ErrorCode, ErrorMessage, JoinResponse, LeaveReason, MediaServerInfo, MediaToken,
-    ParticipantLeft, ParticipantUpdated, RequestMediaToken, SendDirective, StreamAssignments,
-    StreamPublished, UpdateLayout, client_message, server_message::Body,
+    Carrier, ErrorCode, ErrorMessage, HandlerRemoved, JoinResponse, LeaveReason, MediaServerInfo,
+    MediaToken, ParticipantLeft, ParticipantUpdated, RequestMediaToken, SendDirective,
+    StreamAssignments, StreamPublished, UpdateLayout, client_message, server_message::Body,
 };
 
 use url::Url;
 
 use super::{Driver, Pending, Seat, now};
 use crate::{
-    CommonCodecs, Dial, Directive, Endpoint, Event, HandlerEndpoint, RequestError, Roster, Secret,
-    StreamType, encryption::Input, media::MediaReport, publisher::Shared, signaling::Report,
+    CommonCodecs, Dial, Directive, EncodingOrder, Endpoint, Event, HandlerEndpoint, RequestError,
+    Roster, Secret, StreamType, encryption::Input, media::MediaReport, publisher::Shared,
+    signaling::Report,
 };
 
 impl<D: Dial> Driver<D> {
@@ -54,15 +55,23 @@ impl<D: Dial> Driver<D> {
     pub(super) fn handle_media(&mut self, report: MediaReport) {
         match report {
             MediaReport::NeedsToken(handler) => self.media.need_token(handler, now()),
-            MediaReport::Ready => self.tell(Event::MediaReady),
-            MediaReport::Lost => self.tell(Event::MediaLost),
-            MediaReport::KeyFrameWanted(stream) => self.want_key_frame(stream),
+            MediaReport::Ready(handler) => self.show_handler(handler, true),
+            MediaReport::Lost(handler) => self.show_handler(handler, false),
+            MediaReport::KeyFrameWanted(stream, encoding) => {
+                self.want_key_frame(stream, encoding);
+            }
         }
     }
 
-    fn want_key_frame(&self, stream: StreamId) {
+    fn show_handler(&mut self, handler: HandlerId, ready: bool) {
+        if let Some(event) = self.media.set_ready(handler, ready) {
+            self.tell(event);
+        }
+    }
+
+    fn want_key_frame(&self, stream: StreamId, encoding: Encoding) {
         if let Some(publisher) = self.publishers.iter().find(|p| p.stream_id == stream) {
-            publisher.want_key_frame();
+            publisher.want_key_frame(encoding);
         }
     }
 
@@ -194,9 +203,13 @@ impl<D: Dial> Driver<D> {
         if let Some(entry) = &response.e2ee {
             self.enter_group(participant_id, entry);
         }
-        let servers = response.media_servers.iter();
-        for server in servers.chain(response.media_server.as_ref()) {
-            self.use_handler(server);
+        let servers = match &response.media_servers[..] {
+            [] => response.media_server.as_slice(),
+            servers => servers,
+        };
+        let seat: Vec<_> = servers.iter().filter_map(|s| self.use_handler(s)).collect();
+        if !seat.is_empty() && self.media.settle(&seat, &self.publishers) {
+            self.tell(Event::MediaReady);
         }
         if response.resumed {
             self.publish_missing(response);
@@ -231,8 +244,6 @@ impl<D: Dial> Driver<D> {
         }
     }
 
-    /// Connects to a handler, or gives it its token when it is known. Given
-    /// twice, the first one counts.
     /// A path stands on the origin of the API, as the controller's own URL does.
     fn websocket_url(&self, text: &str) -> Option<Url> {
         let known = self.access.meeting_controller.websocket_url.as_ref();
@@ -243,13 +254,10 @@ impl<D: Dial> Driver<D> {
         }
     }
 
-    fn use_handler(&mut self, server: &MediaServerInfo) {
-        let (Ok(handler_id), Ok(url)) = (
-            server.handler_id.parse::<HandlerId>(),
-            server.media_handler_url.parse(),
-        ) else {
-            return;
-        };
+    /// Connects to a handler, or gives it its token when it is known.
+    fn use_handler(&mut self, server: &MediaServerInfo) -> Option<HandlerId> {
+        let handler_id = server.handler_id.parse::<HandlerId>().ok()?;
+        let url = server.media_handler_url.parse().ok()?;
         let certificate_hashes = server
             .certificate_hashes
             .iter()
@@ -271,19 +279,44 @@ impl<D: Dial> Driver<D> {
             self.media
                 .give_token(handler_id, Secret::new(&server.connection_token));
         }
+        Some(handler_id)
     }
 
+    /// Of a handler that was removed meanwhile it is of no use.
     fn handle_token(&mut self, token: &MediaToken) {
-        if let Some(server) = &token.media_server {
-            self.use_handler(server);
+        let server = token.media_server.as_ref();
+        if let Some(server) = server
+            && let Ok(handler) = server.handler_id.parse()
+            && !server.connection_token.is_empty()
+        {
+            let token = Secret::new(&server.connection_token);
+            self.media.give_token(handler, token);
         }
     }
 
-    /// The whole truth about what to send.
-    fn direct(&self, message: &SendDirective) {
+    fn handle_removed(&mut self, removed: &HandlerRemoved) {
+        if let Ok(handler) = removed.handler_id.parse()
+            && self.media.remove(handler, &self.publishers)
+        {
+            self.tell(Event::MediaReady);
+        }
+    }
+
+    /// The whole truth about what to send. Pictures that go to a single handler go
+    /// to the home; nothing else tells that it is another one.
+    fn direct(&mut self, message: &SendDirective) {
+        let mut home = None;
         for publisher in &self.publishers {
             let directive = directive_of(publisher, message);
+            if let (false, Some(order)) = (publisher.is_audio(), directive.encodings.first())
+                && let [handler] = order.handlers[..]
+            {
+                home = Some(handler);
+            }
             publisher.direct(directive);
+        }
+        if home.is_some_and(|home| self.media.set_home(home)) {
+            self.tell(Event::MediaReady);
         }
     }
 
@@ -331,10 +364,17 @@ impl<D: Dial> Driver<D> {
                 self.tell(Event::Speakers(ids));
             }
             Body::RequestKeyframe(request) => {
-                if let Ok(stream) = request.stream_id.parse() {
-                    self.want_key_frame(stream);
+                let encoding = request.encoding.try_into();
+                if let (Ok(stream), Ok(encoding)) = (request.stream_id.parse(), encoding) {
+                    self.want_key_frame(stream, encoding);
                 }
             }
+            Body::HandlerAssigned(assigned) => {
+                if let Some(server) = &assigned.media_server {
+                    self.use_handler(server);
+                }
+            }
+            Body::HandlerRemoved(removed) => self.handle_removed(&removed),
             Body::Mls(mls) => self.tell_group(Input::Message(Box::new(mls))),
             Body::E2eeEntry(entry) => self.tell_group(Input::Entry(Box::new(entry))),
             // Answers to questions that nobody waits for any more, and messages
@@ -407,31 +447,36 @@ impl<D: Dial> Driver<D> {
     }
 }
 
-/// What a whole directive says about one stream, of which this client sends one
-/// encoding.
+/// What a whole directive says about one stream.
 fn directive_of(publisher: &Shared, message: &SendDirective) -> Directive {
+    let publication = &publisher.publication;
+    let mut directive = Directive::nothing(publication.codec);
     let id = publisher.stream_id.to_string();
-    let mut encodings = message.encodings.iter();
-    let Some(encoding) = encodings.find(|e| e.stream_id == id && e.encoding == 0) else {
-        return Directive::nothing(publisher.publication.codec);
-    };
-    let carrier = match (encoding.carrier(), publisher.publication.kind) {
-        (Carrier::Unspecified, StreamType::Audio) => Carrier::Datagram,
-        (Carrier::Unspecified, _) => Carrier::Stream,
-        (carrier, _) => carrier,
-    };
-    Directive {
-        active: encoding.active,
-        carrier,
-        handlers: encoding
-            .handler_ids
-            .iter()
-            .filter_map(|id| id.parse().ok())
-            .collect(),
-        max_bitrate: encoding.max_bitrate,
-        codec: encoding
-            .codec
-            .parse()
-            .unwrap_or(publisher.publication.codec),
+    let ours = message.encodings.iter().filter(|one| one.stream_id == id);
+    for one in ours {
+        let published = |encoding: &Encoding| u32::from(encoding.get()) == one.encoding;
+        let Some(encoding) = publication.encodings().find(published) else {
+            continue;
+        };
+        let place = usize::from(encoding.get());
+        if directive.encodings.len() <= place {
+            directive
+                .encodings
+                .resize_with(place + 1, EncodingOrder::default);
+        }
+        let handlers = one.handler_ids.iter().filter_map(|id| id.parse().ok());
+        directive.encodings[place] = EncodingOrder {
+            active: one.active,
+            handlers: handlers.collect(),
+            max_bitrate: one.max_bitrate,
+        };
+        directive.active |= one.active;
+        directive.carrier = match (one.carrier(), publication.kind) {
+            (Carrier::Unspecified, StreamType::Audio) => Carrier::Datagram,
+            (Carrier::Unspecified, _) => Carrier::Stream,
+            (carrier, _) => carrier,
+        };
+        directive.codec = one.codec.parse().unwrap_or(publication.codec);
     }
+    directive
 }

@@ -181,7 +181,7 @@ impl<D: Dial> Driver<D> {
             Output::Send(request, mls) => self.send_mls(request, *mls),
             Output::BeginAnew => {
                 for publisher in &self.publishers {
-                    publisher.want_key_frame();
+                    publisher.want_all_key_frames();
                 }
             }
         }

@@ -24,7 +24,7 @@ use dt_wire::{
     },
 };
 use tokio::{
-    sync::{Mutex, broadcast, mpsc, oneshot, watch},
+    sync::{broadcast, mpsc, oneshot, watch},
     task::JoinSet,
     time::{sleep_until, timeout},
 };
@@ -35,12 +35,13 @@ use crate::{
     encryption::{self, DeviceKey, Encryption, EncryptionMode, Input},
     health::REPORT_EVERY,
     media::MediaReport,
+    paths::Paths,
     publisher::Shared,
-    receiving::Receiving,
+    receiving::{KeyFrameRequest, Receiving},
     signaling,
 };
 use encryption_side::EncryptionSide;
-use media_side::MediaSide;
+use media_side::{MediaSide, WARM_HANDLERS};
 
 /// Reports of tasks that wait for the driver.
 const REPORTS_MAX: usize = 256;
@@ -75,12 +76,13 @@ pub(crate) struct Seat {
 /// The driver's ends of what it shares with the application.
 pub(crate) struct Wires {
     pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) key_frames: mpsc::Receiver<(StreamId, dt_ids::Encoding)>,
+    pub(crate) key_frames: mpsc::Receiver<KeyFrameRequest>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) roster: watch::Sender<Arc<Roster>>,
     pub(crate) encryption: watch::Sender<Arc<Encryption>>,
     pub(crate) receiving: Arc<Receiving>,
+    pub(crate) paths: Arc<Paths>,
     pub(crate) joined: oneshot::Sender<Result<Seat, JoinError>>,
 }
 
@@ -120,6 +122,9 @@ pub(crate) struct Driver<D: Dial> {
     reports_in: mpsc::Sender<signaling::Report>,
     media: MediaSide<D>,
     media_reports: mpsc::Receiver<MediaReport>,
+    /// Key frames that the receiving side wants.
+    key_frames: mpsc::Receiver<KeyFrameRequest>,
+    paths: Arc<Paths>,
     encryption: EncryptionSide,
     publishers: Vec<Arc<Shared>>,
     /// Numbers of streams are used in turn: one is not used again soon.
@@ -163,7 +168,7 @@ impl<D: Dial> Driver<D> {
             options.session,
             Arc::clone(&wires.receiving),
             media_reports_in,
-            Arc::new(Mutex::new(wires.key_frames)),
+            Arc::clone(&wires.paths),
         );
         let device = match options.device_key {
             Some(key) => key,
@@ -201,6 +206,8 @@ impl<D: Dial> Driver<D> {
             reports_in,
             media,
             media_reports,
+            key_frames: wires.key_frames,
+            paths: wires.paths,
             encryption,
             publishers: Vec::new(),
             last_number: 0,
@@ -231,7 +238,8 @@ impl<D: Dial> Driver<D> {
     pub(crate) async fn run(mut self) {
         self.encryption.start();
         // Media sessions open while signaling does.
-        for handler in self.access.media_handlers.clone() {
+        let handlers = self.access.media_handlers.iter().take(WARM_HANDLERS);
+        for handler in handlers.cloned().collect::<Vec<_>>() {
             self.media.ensure(handler, &self.publishers);
         }
         self.machine.handle_start(now());
@@ -240,6 +248,7 @@ impl<D: Dial> Driver<D> {
             tokio::select! {
                 Some(report) = self.reports.recv() => self.handle_report(report),
                 Some(report) = self.media_reports.recv() => self.handle_media(report),
+                Some(request) = self.key_frames.recv() => self.media.request_key_frame(request),
                 output = self.encryption.next() => self.handle_group(output),
                 Some(command) = self.commands.recv() => self.handle_command(command),
                 Some(gone) = self.publishers_gone.join_next() => {
@@ -407,7 +416,6 @@ impl<D: Dial> Driver<D> {
             return;
         };
         self.publishers.remove(place).end();
-        self.media.show_publishers(&self.publishers);
         let stream_id = stream.to_string();
         if self.machine.phase() == Phase::Joined {
             self.request(
@@ -425,7 +433,8 @@ impl<D: Dial> Driver<D> {
             .find(|number| self.publishers.iter().all(|p| p.number != *number))?;
         self.last_number = u32::from(number.get());
         let sealing = Arc::clone(&self.encryption.sealing);
-        let (publisher, shared) = Publisher::new(publication, number, sealing);
+        let paths = Arc::clone(&self.paths);
+        let (publisher, shared) = Publisher::new(publication, number, sealing, paths);
         if let Some((_, user_id)) = self.seat {
             let _ = shared.user_id.set(user_id);
         }
@@ -435,7 +444,7 @@ impl<D: Dial> Driver<D> {
             stream_id
         });
         self.publishers.push(Arc::clone(&shared));
-        self.media.add_publisher(&shared, &self.publishers);
+        self.media.add_publisher(&shared);
         Some((publisher, shared))
     }
 
@@ -517,7 +526,9 @@ impl<D: Dial> Driver<D> {
             if now >= self.health_due {
                 self.health_due = now + REPORT_EVERY;
                 let received = self.receiving.stats();
-                let report = self.receiving.health.report(self.machine.rtt(), received);
+                let (rtt, home) = (self.machine.rtt(), self.paths.home());
+                let report = self.receiving.health.report(rtt, received, home);
+                self.media.reap();
                 let body = Body::HealthReport(report);
                 self.write(framing::encode(&ClientMessage::new(0, body)));
             }

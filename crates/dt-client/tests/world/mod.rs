@@ -29,6 +29,7 @@ use dt_wire::{
 use tokio::sync::mpsc;
 
 pub(crate) const HANDLER: HandlerId = HandlerId::from_bytes([9; 16]);
+pub(crate) const SPARE: HandlerId = HandlerId::from_bytes([10; 16]);
 pub(crate) const PARTICIPANT: ParticipantId = ParticipantId::from_bytes([1; 16]);
 
 /// Gives the other end of every session to the test.
@@ -37,6 +38,7 @@ pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) signaling: mpsc::UnboundedSender<MemorySession>,
     pub(crate) media: mpsc::UnboundedSender<MemorySession>,
+    pub(crate) spare: mpsc::UnboundedSender<MemorySession>,
     /// So many dials fail before one succeeds.
     pub(crate) failing: Arc<AtomicU32>,
     pub(crate) dialled: Arc<Mutex<Vec<String>>>,
@@ -46,19 +48,28 @@ pub(crate) struct World {
 pub(crate) struct Servers {
     pub(crate) signaling: mpsc::UnboundedReceiver<MemorySession>,
     pub(crate) media: mpsc::UnboundedReceiver<MemorySession>,
+    /// Of the second handler.
+    pub(crate) spare: mpsc::UnboundedReceiver<MemorySession>,
 }
 
 pub(crate) fn world(config: Config) -> (World, Servers) {
     let (signaling_in, signaling) = mpsc::unbounded_channel();
     let (media_in, media) = mpsc::unbounded_channel();
+    let (spare_in, spare) = mpsc::unbounded_channel();
     let world = World {
         config,
         signaling: signaling_in,
         media: media_in,
+        spare: spare_in,
         failing: Arc::default(),
         dialled: Arc::default(),
     };
-    (world, Servers { signaling, media })
+    let servers = Servers {
+        signaling,
+        media,
+        spare,
+    };
+    (world, servers)
 }
 
 impl Dial for World {
@@ -80,6 +91,7 @@ impl Dial for World {
         let (client, server) = pair(self.config.clone());
         let queue = match endpoint.url.path() {
             "/mc" => &self.signaling,
+            "/mh/1" => &self.spare,
             _ => &self.media,
         };
         queue
@@ -192,6 +204,15 @@ pub(crate) fn media_server(token: &str) -> MediaServerInfo {
         media_handler_url: "https://test.invalid/mh/0".into(),
         connection_token: token.into(),
         handler_id: HANDLER.to_string(),
+        ..MediaServerInfo::default()
+    }
+}
+
+pub(crate) fn spare_server(token: &str) -> MediaServerInfo {
+    MediaServerInfo {
+        media_handler_url: "https://test.invalid/mh/1".into(),
+        connection_token: token.into(),
+        handler_id: SPARE.to_string(),
         ..MediaServerInfo::default()
     }
 }

@@ -1,12 +1,15 @@
 //! A seat in a meeting, as an application holds it.
 
+mod events;
+mod options;
+
 use std::{sync::Arc, time::Duration};
 
-use dt_ids::{MeetingId, ParticipantId, StreamId, UserId};
-use dt_session_core::{Config, End, Phase};
+use dt_ids::{HandlerId, MeetingId, ParticipantId, StreamId, UserId};
+use dt_session_core::{End, Phase};
 use dt_wire::v1::{
-    EndMeeting, ErrorCode, ErrorMessage, LeaveReason, RemoveParticipant, RequestKeyframe, SetMute,
-    SetSpotlight, UpdateLayout, client_message,
+    EndMeeting, RemoveParticipant, RequestKeyframe, SetMute, SetSpotlight, UpdateLayout,
+    client_message,
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
@@ -14,12 +17,14 @@ use tokio::{
 };
 
 use crate::{
-    Alarm, Carriers, DeviceKey, Dial, Encryption, EncryptionMode, FourCc, KnownDevices, Layout,
-    MeetingAccess, Publication, Publisher, RacingDial, ReceiveStats, ReceivedFrame, Roster,
-    Transport,
+    Carriers, Dial, Encryption, Layout, MeetingAccess, Publication, Publisher, RacingDial,
+    ReceiveStats, ReceivedFrame, Roster,
     driver::{Command, Driver, Wires},
+    paths::Paths,
     receiving::Receiving,
 };
+pub use events::{Event, RequestError};
+pub use options::{JoinError, JoinOptions};
 
 /// Events that an application may be behind; the oldest are dropped above it.
 const EVENTS_MAX: usize = 1024;
@@ -31,159 +36,6 @@ const COMMANDS_MAX: usize = 64;
 const KEY_FRAME_REQUESTS_MAX: usize = 256;
 /// How long a good-bye may take.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
-
-/// How to join.
-#[derive(Debug, Clone)]
-pub struct JoinOptions {
-    /// As others see it, 1 to 64 characters.
-    pub name: String,
-    /// Published together with the join, at most 255.
-    pub publish: Vec<Publication>,
-    /// What to receive; nothing when absent.
-    pub layout: Option<Layout>,
-    /// What the application encodes and decodes, what it likes most first.
-    pub codecs: Vec<FourCc>,
-    /// Times of connecting and reconnecting.
-    pub session: Config,
-    /// By which way sessions are opened.
-    pub transport: Transport,
-    /// Whether only encrypted meetings will do.
-    pub encryption: EncryptionMode,
-    /// By which others know this device again; made anew when absent.
-    pub device_key: Option<DeviceKey>,
-    /// The auth controller's statement about the device key, a JWS; empty for
-    /// guests. See [`signed_in`](Self::signed_in).
-    pub device_statement: String,
-    /// The devices by which people are known; whoever comes with another one is
-    /// flagged.
-    pub known_devices: Option<KnownDevices>,
-}
-
-impl JoinOptions {
-    /// Joins with this name, publishes nothing, and receives a grid of nine.
-    #[must_use]
-    pub fn named(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            publish: Vec::new(),
-            layout: Some(Layout::grid(3, 3)),
-            codecs: vec![FourCc::Vp8, FourCc::Opus],
-            session: Config::default(),
-            transport: Transport::default(),
-            encryption: EncryptionMode::default(),
-            device_key: None,
-            device_statement: String::new(),
-            known_devices: None,
-        }
-    }
-
-    /// Shows to the others whose this device is: `statement` is what
-    /// [`Api::device_statement`](crate::Api::device_statement) gave for the key.
-    #[must_use]
-    pub fn signed_in(mut self, device_key: DeviceKey, statement: impl Into<String>) -> Self {
-        self.device_key = Some(device_key);
-        self.device_statement = statement.into();
-        self
-    }
-
-    /// Publishes this too.
-    #[must_use]
-    pub fn publishing(mut self, publication: Publication) -> Self {
-        self.publish.push(publication);
-        self
-    }
-}
-
-/// A seat was not given.
-#[derive(Debug, thiserror::Error)]
-pub enum JoinError {
-    /// The server refused, or could not be reached, for good.
-    #[error("{end}{}", .message.as_ref().map(|m| format!(" ({m})")).unwrap_or_default())]
-    Ended {
-        /// Why.
-        end: End,
-        /// What the server or the transport said last.
-        message: Option<String>,
-    },
-    /// More streams than a participant can number.
-    #[error("at most 255 streams can be published")]
-    TooManyStreams,
-    /// The meeting is encrypted, and the options rule that out.
-    #[error("the meeting is end-to-end encrypted, and this client was told to join without")]
-    Encrypted,
-    /// The meeting is not encrypted, and it was announced so or the options want
-    /// it.
-    #[error("the meeting is not end-to-end encrypted, and it has to be")]
-    NotEncrypted,
-    /// Keys could not be made.
-    #[error("cannot make keys for end-to-end encryption: {0}")]
-    Encryption(String),
-}
-
-/// A request was not granted.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum RequestError {
-    /// The server said no.
-    #[error("{message}")]
-    Refused {
-        /// The kind of error.
-        code: ErrorCode,
-        /// For a person.
-        message: String,
-    },
-    /// The seat is over, or the session was lost before an answer came.
-    #[error("the session ended before the answer came")]
-    SessionLost,
-    /// All 255 numbers of streams are in use.
-    #[error("at most 255 streams can be published")]
-    TooManyStreams,
-    /// The meeting is not encrypted, or this client is on its way into the group.
-    #[error("there are no keys now")]
-    NoKeys,
-}
-
-impl RequestError {
-    pub(crate) fn from_wire(error: ErrorMessage) -> Self {
-        Self::Refused {
-            code: error.code(),
-            message: error.message,
-        }
-    }
-}
-
-/// Something happened in the meeting. What it means for the roster is in
-/// [`Meeting::roster`] already.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// Connecting, joined, reconnecting or over.
-    Phase(Phase),
-    /// Somebody came.
-    Joined(ParticipantId),
-    /// Somebody left.
-    Left(ParticipantId, LeaveReason),
-    /// Mutes, role or connection of somebody changed.
-    Updated(ParticipantId),
-    /// Somebody publishes a stream.
-    Published(ParticipantId, StreamId),
-    /// Somebody publishes a stream no more.
-    Unpublished(ParticipantId, StreamId),
-    /// The host put others into the spotlight: see [`Roster::spotlight`].
-    Spotlight(Vec<UserId>),
-    /// Who speaks, loudest first.
-    Speakers(Vec<ParticipantId>),
-    /// Other streams are assigned to this participant's slots: those in view.
-    Assigned(Vec<StreamId>),
-    /// Media goes both ways with a handler.
-    MediaReady,
-    /// The session with a handler was lost; another one is being opened.
-    MediaLost,
-    /// Keys, members or codes are others: see [`Meeting::encryption`].
-    EncryptionChanged,
-    /// Something is wrong with who holds the keys; a person should be told.
-    EncryptionAlarm(Alarm),
-    /// The server said no to something that nobody waits for.
-    Refused(ErrorCode, String),
-}
 
 /// What a join gives.
 #[derive(Debug)]
@@ -223,7 +75,19 @@ pub struct Meeting {
     encryption: watch::Receiver<Arc<Encryption>>,
     events: broadcast::Sender<Event>,
     receiving: Arc<Receiving>,
+    paths: Arc<Paths>,
     driver: JoinHandle<()>,
+}
+
+/// A media handler of a seat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handler {
+    /// Which.
+    pub id: HandlerId,
+    /// Pictures go there and come from there, beside sound.
+    pub home: bool,
+    /// Media goes both ways.
+    pub ready: bool,
 }
 
 impl Meeting {
@@ -258,6 +122,7 @@ impl Meeting {
         let encryption = watch::Sender::new(Arc::new(Encryption::default()));
         let (joined_in, joined) = oneshot::channel();
         let meeting_id = access.meeting_id;
+        let paths = Arc::<Paths>::default();
         let phase_out = phase.subscribe();
         let roster_out = roster.subscribe();
         let encryption_out = encryption.subscribe();
@@ -269,6 +134,7 @@ impl Meeting {
             roster,
             encryption,
             receiving: Arc::clone(&receiving),
+            paths: Arc::clone(&paths),
             joined: joined_in,
         };
         let (driver, publishers) = Driver::new(dial, access, options, wires)?;
@@ -288,6 +154,7 @@ impl Meeting {
             encryption: encryption_out,
             events,
             receiving,
+            paths,
             driver: driver.keep(),
         };
         Ok(Joined {
@@ -302,6 +169,12 @@ impl Meeting {
     #[must_use]
     pub fn carriers(&self) -> Carriers {
         self.receiving.health.carriers()
+    }
+
+    /// The media handlers of this seat, the home first.
+    #[must_use]
+    pub fn handlers(&self) -> Vec<Handler> {
+        self.paths.handlers()
     }
 
     /// The meeting.

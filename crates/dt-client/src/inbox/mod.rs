@@ -6,6 +6,8 @@
 //! and take frames and key-frame requests out. Everything a peer can grow is
 //! bounded by the constants below.
 
+mod sealed;
+
 use std::{
     collections::{HashMap, VecDeque},
     time::{Duration, Instant},
@@ -16,15 +18,16 @@ use dt_frame::{
     BaseLayer, Continuity, DatagramHeader, Deduplicator, FrameHeader, FrameId, FrameType, Limits,
     Reassembler, StreamHeader,
 };
-use dt_ids::{Encoding, ParticipantId, StreamId};
+use dt_ids::{Encoding, StreamId};
 use dt_wire::v1::StreamAssignments;
 
 use crate::{
     Carrier, ReceiveStats, ReceivedFrame,
     assignments::{Assigned, Assignments, Place},
-    encryption::{Failure, Keys, Opening, Seal, Verdict},
+    encryption::Opening,
     frame::now_us,
 };
+use sealed::Sealed;
 
 /// How long a datagram waits for the assignments that it belongs to.
 const HELD_MAX: Duration = Duration::from_millis(200);
@@ -34,12 +37,6 @@ const HELD_DATAGRAMS_MAX: usize = 256;
 const ENCODINGS_MAX: usize = 1024;
 /// Frames of an encoding that are remembered to tell second copies.
 const REMEMBERED_FRAMES: usize = 256;
-/// How long a sealed frame waits for its epoch.
-const SEALED_MAX: Duration = Duration::from_millis(500);
-/// Sealed frames of one stream that wait; the oldest are dropped above it.
-const SEALED_FRAMES_MAX: usize = 64;
-/// Streams whose frames wait; frames of further ones are dropped.
-const SEALED_STREAMS_MAX: usize = 256;
 /// A key frame of one encoding is asked for at most once in so long.
 const KEY_FRAME_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -56,19 +53,12 @@ struct Track {
     reassembler: Option<Reassembler>,
     base: BaseLayer,
     asked_at: Option<Instant>,
+    /// The newest group that brought something, low 16 bits.
+    group: Option<u16>,
+    /// It was ended, and not given up.
+    group_ended: bool,
     /// When something came last; orders the tracks by age.
     used: u64,
-}
-
-/// A frame that is whole and was not opened yet.
-#[derive(Debug)]
-struct Sealed {
-    since: Instant,
-    frame: ReceivedFrame,
-    extension: dt_frame::Extension,
-    discardable: bool,
-    /// It waits for an epoch to begin.
-    newer_epoch: bool,
 }
 
 #[derive(Debug)]
@@ -218,6 +208,7 @@ impl Inbox {
             last_sequence: whole.last_sequence,
             carrier: Carrier::Datagram,
             continuity: Continuity::Whole,
+            resumes: false,
             span: assigned.since,
             payload: whole.payload,
         };
@@ -251,6 +242,7 @@ impl Inbox {
             last_sequence: header.sequence,
             carrier: Carrier::Stream,
             continuity: Continuity::Whole,
+            resumes: false,
             span: assigned.map_or(0, |assigned| assigned.since),
             payload,
         };
@@ -287,148 +279,15 @@ impl Inbox {
         self.open(sealed, now, output);
     }
 
-    fn open(&mut self, sealed: Sealed, now: Instant, output: &mut Output) {
-        let Some(opening) = &mut self.opening else {
-            return;
-        };
-        let seal = Seal {
-            stream_id: sealed.frame.stream_id,
-            frame_type: sealed.frame.frame_type,
-            extension: sealed.extension,
-            timestamp_us: sealed.frame.timestamp_us,
-            discardable: sealed.discardable,
-        };
-        match opening.open(&seal, &sealed.frame.payload, now) {
-            Verdict::Opened(payload) => {
-                let frame = ReceivedFrame {
-                    payload,
-                    received_us: now_us(),
-                    ..sealed.frame
-                };
-                self.deliver(frame, &sealed.extension, now, output);
-            }
-            Verdict::Early => self.hold(sealed),
-            Verdict::NewerEpoch => self.hold(Sealed {
-                newer_epoch: true,
-                ..sealed
-            }),
-            Verdict::BeforeUs => {
-                self.stats.before_joining += 1;
-                self.dedup.retract(id_of(&sealed.frame));
-            }
-            Verdict::Failed(failure) => {
-                self.stats.decrypt_failures += 1;
-                self.stats.reattributed += u64::from(failure == Failure::Reattributed);
-                // The real one may still come, over another path.
-                self.dedup.retract(id_of(&sealed.frame));
-                if sealed.frame.frame_type != FrameType::Audio {
-                    let key = (sealed.frame.stream_id, sealed.frame.encoding);
-                    self.ask_for_key_frame(key, now, output);
-                }
-            }
+    /// The server has ended a group, and not given it up.
+    #[allow(clippy::cast_possible_truncation)] // frames bring the low 16 bits
+    pub(crate) fn group_ended(&mut self, stream: &StreamHeader) {
+        let key = (stream.stream_id, stream.encoding);
+        if let Some(track) = self.tracks.get_mut(&key)
+            && track.group == Some(stream.group as u16)
+        {
+            track.group_ended = true;
         }
-    }
-
-    /// Keeps a frame until its epoch begins.
-    fn hold(&mut self, sealed: Sealed) {
-        let stream = sealed.frame.stream_id;
-        if !self.sealed.contains_key(&stream) && self.sealed.len() >= SEALED_STREAMS_MAX {
-            self.give_up(1);
-            return;
-        }
-        let waiting = self.sealed.entry(stream).or_default();
-        waiting.push_back(sealed);
-        if waiting.len() > SEALED_FRAMES_MAX {
-            if let Some(oldest) = waiting.pop_front() {
-                self.dedup.retract(id_of(&oldest.frame));
-            }
-            self.give_up(1);
-        }
-    }
-
-    /// Frames that waited in vain. Before this client came in they were not for
-    /// it.
-    fn give_up(&mut self, frames: usize) {
-        match &self.opening {
-            Some(opening) if opening.has_keys() => self.stats.decrypt_failures += frames as u64,
-            _ => self.stats.before_joining += frames as u64,
-        }
-    }
-
-    fn expire_sealed(&mut self, now: Instant) {
-        let mut expired = 0;
-        let mut newer = false;
-        let dedup = &mut self.dedup;
-        self.sealed.retain(|_, waiting| {
-            waiting.retain(|sealed| {
-                let keep = now.saturating_duration_since(sealed.since) <= SEALED_MAX;
-                if !keep {
-                    expired += 1;
-                    newer |= sealed.newer_epoch;
-                    dedup.retract(id_of(&sealed.frame));
-                }
-                keep
-            });
-            !waiting.is_empty()
-        });
-        self.give_up(expired);
-        if let Some(opening) = self.opening.as_mut().filter(|_| newer) {
-            self.behind |= opening.in_vain(now);
-        }
-    }
-
-    /// Whether it was found since the last time that a step of the group was
-    /// missed.
-    pub(crate) fn take_behind(&mut self) -> bool {
-        std::mem::take(&mut self.behind)
-    }
-
-    /// From here on nothing passes that was not opened. Whose the streams are is
-    /// told next.
-    pub(crate) fn encrypt(&mut self, now: Instant) {
-        self.opening
-            .get_or_insert_with(|| Opening::new(now))
-            .forget_owners();
-    }
-
-    /// An epoch begins: what waited for it is opened.
-    pub(crate) fn set_epoch(&mut self, keys: &Keys, now: Instant) -> Output {
-        self.expire_sealed(now);
-        if let Some(opening) = &mut self.opening {
-            opening.set_epoch(keys, now);
-        }
-        self.behind = false;
-        self.try_sealed(now)
-    }
-
-    /// These can't be trusted any more.
-    pub(crate) fn distrust(&mut self, members: &[(u32, ParticipantId)]) {
-        if let Some(opening) = &mut self.opening {
-            opening.distrust(members);
-        }
-    }
-
-    /// Says whose a stream is.
-    pub(crate) fn set_owner(
-        &mut self,
-        stream: StreamId,
-        owner: ParticipantId,
-        now: Instant,
-    ) -> Output {
-        let Some(opening) = &mut self.opening else {
-            return Output::default();
-        };
-        opening.set_owner(stream, owner);
-        self.expire_sealed(now);
-        self.try_sealed(now)
-    }
-
-    fn try_sealed(&mut self, now: Instant) -> Output {
-        let mut output = Output::default();
-        for sealed in std::mem::take(&mut self.sealed).into_values().flatten() {
-            self.open(sealed, now, &mut output);
-        }
-        output
     }
 
     /// The common end of all ways.
@@ -443,6 +302,7 @@ impl Inbox {
         let track = self.track(key);
         if frame.frame_type != FrameType::Audio {
             frame.continuity = track.base.observe(frame.frame_type, extension);
+            frame.resumes = track.follow_group(&frame);
         }
         let broken = matches!(
             frame.continuity,
@@ -481,6 +341,8 @@ impl Inbox {
             reassembler: None,
             base: BaseLayer::new(),
             asked_at: None,
+            group: None,
+            group_ended: false,
             used: turn,
         });
         track.used = turn;
@@ -517,6 +379,24 @@ impl Inbox {
     }
 }
 
+impl Track {
+    /// Whether a frame begins a group behind one that the server had ended.
+    fn follow_group(&mut self, frame: &ReceivedFrame) -> bool {
+        let newer = self.group.is_none_or(|group| {
+            // More than half of the ring ahead is behind.
+            (1..1 << 15).contains(&frame.group.wrapping_sub(group))
+        });
+        if !newer {
+            // Another handler goes on with it.
+            self.group_ended &= self.group != Some(frame.group);
+            return false;
+        }
+        self.group = Some(frame.group);
+        let ended = std::mem::take(&mut self.group_ended);
+        ended && frame.frame_type == FrameType::VideoKey && frame.carrier == Carrier::Stream
+    }
+}
+
 fn id_of(frame: &ReceivedFrame) -> FrameId {
     FrameId {
         stream_id: frame.stream_id,
@@ -526,9 +406,7 @@ fn id_of(frame: &ReceivedFrame) -> FrameId {
 }
 
 #[cfg(test)]
-#[path = "inbox_tests.rs"]
 mod tests;
 
 #[cfg(test)]
-#[path = "inbox_sealed_tests.rs"]
 mod sealed_tests;

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use dt_e2ee::{EpochKeys, GroupSetup, LeafKey, Member, Suite};
 use dt_frame::{Extension, Flags, FourCc};
-use dt_ids::StreamNumber;
+use dt_ids::{ParticipantId, StreamNumber};
 
 use super::*;
-use crate::encryption::Sealing;
+use crate::encryption::{Keys, Seal, Sealing};
 
 const STREAM: StreamId = StreamId::from_bytes([7; 16]);
 const ANN: ParticipantId = ParticipantId::from_bytes([1; 16]);

@@ -1,11 +1,13 @@
 //! What a receiver counts: frames, losses, latency, gaps, corruption.
 //!
-//! A loss is a base-layer frame of video, or a chunk of audio, that is missing
-//! between two that arrived while the stream stayed in view. What the sender
-//! left out on purpose (muted, paused, upper layers) leaves no such gap.
+//! What counts as lost is in [`track`]. What the sender left out on purpose (muted,
+//! paused, upper layers) leaves no gap in the numbers; what the server left out is
+//! told from what was lost there.
+
+mod track;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,11 +17,10 @@ use dt_client::{FourCc, FrameType, MediaKind, ReceivedFrame, check, now_us};
 use dt_ids::{Encoding, StreamId};
 
 use super::histogram::Histogram;
+use track::Track;
 
-/// Missing frames of one stream that may still come late; older ones are lost.
-const MISSING_MAX: usize = 1024;
 /// Streams followed at once; beyond it new ones are only counted.
-const TRACKS_MAX: usize = 4096;
+const STREAMS_MAX: usize = 4096;
 
 /// Payloads that a bot plays.
 pub(crate) type KnownPayloads = Arc<HashSet<Bytes>>;
@@ -46,21 +47,24 @@ impl Gaps {
     }
 }
 
+/// One stream; of its encodings one comes at a time.
 #[derive(Debug)]
-struct Track {
+struct Stream {
     kind: MediaKind,
     span: u32,
-    /// Counts base-layer frames, or datagrams and frames of audio, from its
-    /// first one on.
-    newest: i64,
-    missing: BTreeSet<i64>,
+    encoding: Encoding,
+    tracks: HashMap<Encoding, Track>,
     /// `None` after an interruption.
     last_at: Option<Instant>,
-    /// The connection was lost: what is missing up to the next frame was not
-    /// sent here.
-    renumber: bool,
     /// It plays a clip that this program knows.
     known: bool,
+}
+
+/// What came of one encoding, of all streams.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Layer {
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Counts what one receiver gets.
@@ -69,7 +73,10 @@ pub(crate) struct Ledger {
     begun: Instant,
     begun_us: u64,
     known: KnownPayloads,
-    tracks: HashMap<(StreamId, Encoding), Track>,
+    streams: HashMap<StreamId, Stream>,
+    /// Of video; the place is the encoding's number.
+    layers: Vec<Layer>,
+    switches: u64,
     lost: u64,
     frames: u64,
     bytes: u64,
@@ -86,7 +93,9 @@ impl Ledger {
             begun,
             begun_us: now_us(),
             known,
-            tracks: HashMap::new(),
+            streams: HashMap::new(),
+            layers: Vec::new(),
+            switches: 0,
             lost: 0,
             frames: 0,
             bytes: 0,
@@ -110,8 +119,18 @@ impl Ledger {
     }
 
     pub(crate) fn lost(&self) -> u64 {
-        let missing = self.tracks.values().map(|track| track.missing.len() as u64);
-        self.lost + missing.sum::<u64>()
+        let tracks = self.streams.values().flat_map(|s| s.tracks.values());
+        self.lost + tracks.map(Track::missing).sum::<u64>()
+    }
+
+    /// What came of each encoding of video.
+    pub(crate) fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// Times that another encoding took over.
+    pub(crate) fn switches(&self) -> u64 {
+        self.switches
     }
 
     pub(crate) fn first_media(&self) -> Option<Duration> {
@@ -161,37 +180,52 @@ impl Ledger {
             let us = frame.received_us.saturating_sub(frame.timestamp_us);
             self.latency.record(Duration::from_micros(us));
         }
-        let id = (frame.stream_id, frame.encoding);
-        let (first, last) = place(frame);
-        if let Some(track) = self.tracks.get_mut(&id)
-            && track.span == frame.span
-            && let Some(last_at) = track.last_at
+        if frame.kind == MediaKind::Video {
+            self.count_layer(frame);
+        }
+        let measured = frame.timestamp_us >= self.begun_us;
+        if let Some(stream) = self.streams.get_mut(&frame.stream_id)
+            && stream.span == frame.span
+            && let Some(last_at) = stream.last_at
         {
-            if frame.timestamp_us >= self.begun_us {
-                self.gaps.add(track.kind, now - last_at);
+            self.switches += u64::from(stream.follow(frame));
+            let track = stream.tracks.entry(frame.encoding);
+            let track = track.or_insert_with(|| Track::new(frame, now));
+            let shown = track.observe(frame, now);
+            self.lost += shown.lost;
+            // What the server withheld was no silence.
+            let withheld = shown.left_out && stream.kind == MediaKind::Audio;
+            if measured && !withheld {
+                self.gaps.add(stream.kind, now - last_at);
             }
-            track.last_at = Some(now);
-            self.lost += track.observe(frame, first, last);
-            return track.known;
+            stream.last_at = Some(now);
+            return stream.known;
         }
-        if let Some(old) = self.tracks.remove(&id) {
-            self.lost += old.missing.len() as u64;
+        if let Some(old) = self.streams.remove(&frame.stream_id) {
+            self.lost += old.tracks.values().map(Track::missing).sum::<u64>();
         }
-        if self.tracks.len() < TRACKS_MAX {
-            self.tracks.insert(
-                id,
-                Track {
-                    kind: frame.kind,
-                    span: frame.span,
-                    newest: last,
-                    missing: BTreeSet::new(),
-                    last_at: Some(now),
-                    renumber: false,
-                    known,
-                },
-            );
+        if self.streams.len() < STREAMS_MAX {
+            let track = Track::new(frame, now);
+            let stream = Stream {
+                kind: frame.kind,
+                span: frame.span,
+                encoding: frame.encoding,
+                tracks: HashMap::from([(frame.encoding, track)]),
+                last_at: Some(now),
+                known,
+            };
+            self.streams.insert(frame.stream_id, stream);
         }
         known
+    }
+
+    fn count_layer(&mut self, frame: &ReceivedFrame) {
+        let place = usize::from(frame.encoding.get());
+        if self.layers.len() <= place {
+            self.layers.resize(place + 1, Layer::default());
+        }
+        self.layers[place].frames += 1;
+        self.layers[place].bytes += frame.payload.len() as u64;
     }
 
     /// The sender has stopped on purpose; what follows begins anew.
@@ -201,26 +235,29 @@ impl Ledger {
 
     /// The same for all streams but some.
     pub(crate) fn interrupt_unless(&mut self, goes_on: impl Fn(StreamId) -> bool) {
-        for ((stream, _), track) in &mut self.tracks {
-            if !goes_on(*stream) {
-                track.last_at = None;
+        for (id, stream) in &mut self.streams {
+            if !goes_on(*id) {
+                stream.last_at = None;
             }
         }
     }
 
-    /// The connection for media is gone. Silence counts from now on, losses don't.
-    pub(crate) fn disconnected(&mut self) {
-        for track in self.tracks.values_mut() {
-            track.renumber = true;
+    /// The connection by which media of a kind comes is gone. Silence counts from
+    /// now on, losses don't.
+    pub(crate) fn disconnected(&mut self, kind: MediaKind, now: Instant) {
+        let streams = self.streams.values_mut().filter(|s| s.kind == kind);
+        for track in streams.flat_map(|stream| stream.tracks.values_mut()) {
+            track.disconnected(now);
         }
     }
 
     /// The end: streams that should still be running were silent since.
     pub(crate) fn finish(&mut self, now: Instant) {
-        for track in self.tracks.values() {
-            if let Some(last_at) = track.last_at {
+        for stream in self.streams.values() {
+            let quiet = stream.tracks.values().any(Track::is_quiet);
+            if let Some(last_at) = stream.last_at.filter(|_| !quiet) {
                 self.gaps
-                    .add(track.kind, now.saturating_duration_since(last_at));
+                    .add(stream.kind, now.saturating_duration_since(last_at));
             }
         }
     }
@@ -228,6 +265,13 @@ impl Ledger {
     /// Adds what another receiver counted.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.lost += other.lost();
+        self.switches += other.switches;
+        let count = self.layers.len().max(other.layers.len());
+        self.layers.resize(count, Layer::default());
+        for (layer, other) in self.layers.iter_mut().zip(&other.layers) {
+            layer.frames += other.frames;
+            layer.bytes += other.bytes;
+        }
         self.frames += other.frames;
         self.bytes += other.bytes;
         self.corrupt += other.corrupt;
@@ -236,58 +280,20 @@ impl Ledger {
     }
 }
 
-/// First and last number of a frame in what its kind counts.
-fn place(frame: &ReceivedFrame) -> (i64, i64) {
-    match frame.kind {
-        MediaKind::Video => {
-            let counter = i64::from(frame.base_counter);
-            (counter, counter)
+impl Stream {
+    /// Whether another encoding takes over with this frame. What comes late of the
+    /// one before does not.
+    fn follow(&mut self, frame: &ReceivedFrame) -> bool {
+        if frame.encoding == self.encoding || frame.frame_type != FrameType::VideoKey {
+            return false;
         }
-        MediaKind::Audio => (
-            i64::try_from(frame.first_sequence).unwrap_or(i64::MAX),
-            i64::try_from(frame.last_sequence).unwrap_or(i64::MAX),
-        ),
-    }
-}
-
-impl Track {
-    /// Follows the numbers; gives how many frames cannot come any more.
-    fn observe(&mut self, frame: &ReceivedFrame, first: i64, last: i64) -> u64 {
-        let (first, last) = match frame.kind {
-            MediaKind::Audio => (first, last),
-            MediaKind::Video if frame.temporal_layer > 0 => return 0,
-            // The counter goes round at 256.
-            MediaKind::Video => {
-                let ahead = (last - self.newest).rem_euclid(256);
-                let place = self.newest + if ahead < 128 { ahead } else { ahead - 256 };
-                (place, place)
-            }
-        };
-        let mut lost = 0;
-        if std::mem::take(&mut self.renumber) {
-            self.newest = last;
-            return lost;
+        if let Some(left) = self.tracks.get_mut(&self.encoding) {
+            left.leave();
         }
-        if last <= self.newest {
-            self.missing.remove(&last);
-            return lost;
-        }
-        for missing in self.newest + 1..first {
-            if first - missing > MISSING_MAX as i64 {
-                lost += 1;
-                continue;
-            }
-            self.missing.insert(missing);
-            if self.missing.len() > MISSING_MAX {
-                self.missing.pop_first();
-                lost += 1;
-            }
-        }
-        self.newest = last;
-        lost
+        self.encoding = frame.encoding;
+        true
     }
 }
 
 #[cfg(test)]
-#[path = "ledger_tests.rs"]
 mod tests;
