@@ -11,6 +11,7 @@ export {
   type EncryptionState,
   type EncryptionStats,
   type EncodingStats,
+  type HandlerStats,
   type EndReason,
   type IncomingAudioStats,
   type IncomingVideoStats,

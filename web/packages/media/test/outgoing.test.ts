@@ -15,8 +15,9 @@ const STREAM = streamId("0194b2a0-0000-7000-8000-000000000001");
 const bytes = (length: number) => new Uint8Array(length);
 
 class Path implements MediaPath {
-  readonly ready = true;
-  readonly datagramBytes = 1000;
+  ready = true;
+  datagramBytes = 1000;
+  closed = 0;
   readonly datagrams: Uint8Array[] = [];
   readonly streams: { header: StreamHeader; order: number; parser: GroupParser }[] = [];
 
@@ -33,7 +34,10 @@ class Path implements MediaPath {
         parser.push(frame);
         return Promise.resolve();
       },
-      close: () => Promise.resolve(),
+      close: () => {
+        this.closed += 1;
+        return Promise.resolve();
+      },
       abort: () => undefined,
     });
   }
@@ -97,6 +101,84 @@ describe("sound", () => {
     expect(decoded.length).toBeGreaterThanOrEqual(19);
     expect(gaps).not.toContain("gap");
     sink.close();
+  });
+});
+
+describe("two handlers", () => {
+  const say = (out: Outgoing, timestamp: number): void => {
+    out.send({ frameType: "audio", timestamp, mark: 127, payload: bytes(60) });
+  };
+
+  it("get the same sound to the byte, and one goes on when the other is gone", () => {
+    const [home, spare] = [new Path(), new Path()];
+    const out = outgoing({}, home);
+    out.links = [home, spare];
+    say(out, 1);
+    say(out, 2);
+    expect(spare.datagrams).toEqual(home.datagrams);
+    home.ready = false;
+    say(out, 3);
+    expect([home.datagrams.length, spare.datagrams.length]).toEqual([2, 3]);
+  });
+
+  it("get the same pictures, cut for the narrower of both", () => {
+    const [home, spare] = [new Path(), new Path()];
+    spare.datagramBytes = 500;
+    const out = outgoing({ kind: "video", codec: "vp08" }, home);
+    out.links = [home, spare];
+    out.carrier = "datagram";
+    out.send({ frameType: "key", timestamp: 1, mark: 1, payload: bytes(2000) });
+    expect(Math.max(...home.datagrams.map((one) => one.length))).toBeLessThanOrEqual(500);
+    expect(spare.datagrams).toEqual(home.datagrams);
+  });
+
+  it("are heard as one, whichever brings a packet first, and what one brings is not missing", () => {
+    const [home, spare] = [new Path(), new Path()];
+    const out = outgoing({}, home);
+    out.links = [home, spare];
+    for (let i = 1; i <= 200; i++) say(out, i * 20_000);
+    const decoded: number[] = [];
+    const told: string[] = [];
+    Object.assign(globalThis, fakeAudio(decoded));
+    const sink = new AudioSink(
+      STREAM,
+      1,
+      (message) => told.push(message.type),
+      () => undefined,
+    );
+    for (let i = 0; i < 200; i++) {
+      // Each loses a third of what comes, never the same; they take turns in being first.
+      const copies = [i % 3 === 0 ? [] : [home], i % 3 === 1 ? [] : [spare]].flat();
+      if (i % 2 === 0) copies.reverse();
+      for (const { datagrams } of copies) {
+        sink.datagram(parseDatagram(datagrams[i] ?? expect.fail("not sent")));
+      }
+    }
+    expect(decoded).toHaveLength(200);
+    expect(decoded).toEqual(decoded.toSorted((a, b) => a - b));
+    expect(told).not.toContain("gap");
+    expect(sink.stats("").lost).toBe(0);
+    sink.close();
+  });
+
+  it("are left with what they got, whole", async () => {
+    const [home, spare] = [new Path(), new Path()];
+    const out = outgoing({ kind: "video", codec: "vp08" }, home);
+    out.links = [home, spare];
+    out.send({ frameType: "key", timestamp: 1, mark: 1, payload: bytes(9) });
+    out.links = [spare];
+    out.send({ frameType: "delta", timestamp: 2, mark: 2, payload: bytes(9) });
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect([home.closed, spare.closed]).toEqual([1, 0]);
+    const frames = ({ streams }: Path): number => {
+      const { parser } = streams[0] ?? expect.fail("no group");
+      let count = 0;
+      for (let item = parser.next(); item !== undefined; item = parser.next()) {
+        count += item.type === "frame" ? 1 : 0;
+      }
+      return count;
+    };
+    expect([frames(home), frames(spare)]).toEqual([1, 2]);
   });
 });
 

@@ -327,15 +327,33 @@ export interface TransportStats {
   readonly reason: TransportReason | null;
 }
 
+/** One of the seat's media handlers. */
+export interface HandlerStats {
+  readonly handlerId: string;
+  /** Pictures go there and come from there; by the others sound does too. */
+  readonly home: boolean;
+  /** Media goes both ways. */
+  readonly connected: boolean;
+  /** Null while there is no session. */
+  readonly transport: TransportStats | null;
+  /** Milliseconds; null before the first answer. */
+  readonly rttMs: number | null;
+  /** Datagrams of ours that did not arrive there, in millionths; null until it is known. */
+  readonly lostPpm: number | null;
+}
+
 export interface MeetingStats {
   readonly phase: MeetingState["phase"];
   /** Null while there is no session; ahead of the join that of the one that is warm. */
   readonly signalingTransport: TransportStats | null;
+  /** Of the home, and while that is gone of a spare. */
   readonly mediaTransport: TransportStats | null;
   /** Milliseconds; null before the first answer. */
   readonly controllerRttMs: number | null;
   readonly mediaRttMs: number | null;
   readonly mediaConnected: boolean;
+  /** The home first. */
+  readonly handlers: readonly HandlerStats[];
   /** Datagrams of ours that did not arrive, in millionths; null until it is known. */
   readonly uplinkLostPpm: number | null;
   /** The decoders can't keep up with what comes. */

@@ -42,7 +42,8 @@ export function readAssignments(message: StreamAssignments): Assignment[] {
   const list: Assignment[] = [];
   for (const one of message.assignments.slice(0, ASSIGNMENTS_MAX)) {
     const kind = kindOfStream(one.streamType);
-    if (kind === undefined) continue;
+    // A mix has no stream and no person; this client does not ask for one.
+    if (kind === undefined || one.mixed) continue;
     list.push({
       slot: one.slot,
       streamId: streamId(one.streamId),

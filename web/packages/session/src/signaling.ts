@@ -12,6 +12,7 @@ import {
   type ErrorMessage,
   type HealthReport,
   type JoinResponse,
+  type MediaServerInfo,
   type MeetingInfo,
   type Mls,
   type Received,
@@ -31,7 +32,7 @@ import type { AnswerOutcome } from "@darktower/crypto";
 import type { MeetingLayout, MissingCodecs } from "./api";
 import type { Assignment } from "./assignments";
 import { offerOf, outcomeOfError, type EncryptionAbility } from "./encryption";
-import { streamId, type HandlerId, type StreamId } from "./ids";
+import { handlerId, streamId, type HandlerId, type StreamId } from "./ids";
 import { LAYOUT_AT_FIRST, VIDEO_SLOTS_MAX, wireLayout } from "./layout";
 import { publishStream, type Publication } from "./publication";
 import {
@@ -68,7 +69,11 @@ export type SignalingEvent =
       readonly list: readonly Assignment[];
     }
   | { readonly type: "keyframe"; readonly streamId: StreamId; readonly encoding: number }
+  /** A fresh token for one of the seat's handlers. */
   | { readonly type: "media-server"; readonly server: MediaServer }
+  /** One more handler to have a session with, or one less. */
+  | { readonly type: "handler-assigned"; readonly server: MediaServer }
+  | { readonly type: "handler-removed"; readonly id: HandlerId }
   /** What the meeting is: at each join, and when the host changes it. */
   | { readonly type: "meeting"; readonly info: MeetingInfo }
   /** At each join. */
@@ -352,12 +357,15 @@ export class Signaling {
         this.#event({ type: "keyframe", streamId: streamId(body.value.streamId), encoding });
         return;
       }
-      case "mediaToken": {
-        const server =
-          body.value.mediaServer && readMediaServer(body.value.mediaServer, this.#options.origin);
-        if (server !== undefined) this.#event({ type: "media-server", server });
+      case "mediaToken":
+        this.#mediaServer("media-server", body.value.mediaServer);
         return;
-      }
+      case "handlerAssigned":
+        this.#mediaServer("handler-assigned", body.value.mediaServer);
+        return;
+      case "handlerRemoved":
+        this.#event({ type: "handler-removed", id: handlerId(body.value.handlerId) });
+        return;
       case "meetingUpdated":
         if (body.value.meeting !== undefined) {
           this.#event({ type: "meeting", info: body.value.meeting });
@@ -380,6 +388,11 @@ export class Signaling {
       default:
         this.#applyToRoster(body);
     }
+  }
+
+  #mediaServer(type: "media-server" | "handler-assigned", info: MediaServerInfo | undefined): void {
+    const server = info && readMediaServer(info, this.#options.origin);
+    if (server !== undefined) this.#event({ type, server });
   }
 
   get #joined(): boolean {

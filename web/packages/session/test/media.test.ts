@@ -1,6 +1,10 @@
 import { create } from "@bufbuild/protobuf";
 import {
   EncodingDirectiveSchema,
+  HandlerAssignedSchema,
+  HandlerRemovedSchema,
+  MediaServerInfoSchema,
+  MediaTokenSchema,
   MeetingInfoSchema,
   MeetingUpdatedSchema,
   RequestKeyframeSchema,
@@ -80,6 +84,45 @@ describe("a camera in several encodings", () => {
     const value = create(RequestKeyframeSchema, { streamId: CAMERA.streamId, encoding: 1 });
     driver.push({ case: "requestKeyframe", value });
     expect(driver.of("keyframe")).toMatchObject([{ encoding: 1 }]);
+  });
+});
+
+describe("media handlers", () => {
+  const mediaServer = create(MediaServerInfoSchema, {
+    handlerId: "h2",
+    mediaHandlerUrl: "https://127.0.0.1:1/mh/1",
+    connectionToken: "token",
+  });
+
+  it("are assigned and removed in the middle of a meeting", () => {
+    const driver = joined(CAMERA);
+    driver.seat();
+    const assigned = create(HandlerAssignedSchema, { mediaServer });
+    driver.push({ case: "handlerAssigned", value: assigned });
+    expect(driver.of("handler-assigned")).toMatchObject([
+      { server: { endpoint: { handlerId: "h2" }, token: "token" } },
+    ]);
+    const removed = create(HandlerRemovedSchema, { handlerId: "h2" });
+    driver.push({ case: "handlerRemoved", value: removed });
+    expect(driver.of("handler-removed")).toMatchObject([{ id: "h2" }]);
+  });
+
+  it("of which no browser can make use are not assigned", () => {
+    const driver = joined(CAMERA);
+    driver.seat();
+    const bad = create(MediaServerInfoSchema, { ...mediaServer, mediaHandlerUrl: "http://x/" });
+    const value = create(HandlerAssignedSchema, { mediaServer: bad });
+    driver.push({ case: "handlerAssigned", value });
+    driver.push({ case: "handlerAssigned", value: create(HandlerAssignedSchema) });
+    expect(driver.of("handler-assigned")).toEqual([]);
+  });
+
+  it("get a fresh token each, which is no assignment", () => {
+    const driver = joined(CAMERA);
+    driver.seat();
+    driver.push({ case: "mediaToken", value: create(MediaTokenSchema, { mediaServer }) });
+    expect(driver.of("media-server")).toMatchObject([{ server: { token: "token" } }]);
+    expect(driver.of("handler-assigned")).toEqual([]);
   });
 });
 

@@ -9,6 +9,7 @@ const stats: MeetingStats = {
   controllerRttMs: 3.6,
   mediaRttMs: null,
   mediaConnected: true,
+  handlers: [],
   uplinkLostPpm: null,
   overloaded: false,
   outgoing: [],

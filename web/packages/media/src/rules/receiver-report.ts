@@ -82,6 +82,7 @@ export class ReceiverReports {
 
   /** Bits per second of all media together, 0: no limit. */
   setMaxBitrate(maxBitrate: number): void {
+    if (maxBitrate === this.#maxBitrate) return;
     this.#maxBitrate = maxBitrate;
     this.#begun = true;
   }

@@ -1,7 +1,6 @@
 // The worker's heart: joins signaling, media sessions, senders and sinks, and
 // tells the page what it shows. The rules are elsewhere; this wires them.
 import {
-  type HandlerId,
   type JoinFailure,
   type MeetingAccess,
   type MeetingLayout,
@@ -20,7 +19,8 @@ import { hasWebTransport } from "./carrier/webtransport";
 import { ControllerLink } from "./controller-link";
 import { askCodecs, askEncoder } from "./encoder-support";
 import { Encryption } from "./encryption";
-import { HandlerLink, type Arrival, type HandlerEvents } from "./handler-link";
+import type { HandlerEvents } from "./handler-link";
+import { Handlers } from "./handlers";
 import { HealthReporter } from "./health-reporter";
 import { Incoming } from "./incoming";
 import { ReceiverReporter } from "./receiver-reporter";
@@ -29,9 +29,6 @@ import { collectStats, type Timings } from "./stats";
 import { readToken, writeToken } from "./token";
 import { prepareVideoDecoders } from "./video-decoders";
 import { Views } from "./views";
-
-/** Handlers that are dialled ahead of the join. */
-const WARM_HANDLERS = 2;
 
 const FIRST_VIDEO = {
   frame: "firstVideoFrameMs",
@@ -44,19 +41,16 @@ export class Engine {
   readonly incoming: Incoming;
   readonly reporter: ReceiverReporter;
   readonly encryption: Encryption;
-  readonly handlers = new Map<HandlerId, HandlerLink>();
+  readonly handlers: Handlers;
   readonly sources: Sources;
   readonly discarded = new Map<string, number>();
   /** What signaling learned about carriers on this network. */
   readonly choice: CarrierChoice;
   timings: Timings | undefined;
-  /** How what is sent arrives, by handler. */
-  readonly arrivals = new Map<HandlerId, Arrival>();
   readonly #access: MeetingAccess;
   readonly #post: (message: FromWorker) => void;
   readonly #controller: ControllerLink;
   readonly #health: HealthReporter;
-  readonly #handlerEvents: HandlerEvents;
   readonly #views: Views;
   #userId: bigint | undefined;
   #codecsAsked = false;
@@ -97,7 +91,7 @@ export class Engine {
         this.#post({ type: "network", webTransportFailedAt: this.choice.failedAt });
         if (carrier !== "websocket") return;
         const doubtful = this.choice.isDoubtful("webtransport");
-        for (const link of this.handlers.values()) link.preferWebSocket(doubtful);
+        for (const link of this.handlers.all) link.preferWebSocket(doubtful);
       },
       discard: (cause) => {
         this.#discard(cause);
@@ -107,7 +101,7 @@ export class Engine {
       this.signaling.reportHealth(report);
       this.#controller.pump();
     });
-    this.#handlerEvents = this.#makeHandlerEvents();
+    this.handlers = new Handlers(this.choice, this.#makeHandlerEvents());
     this.encryption = new Encryption({
       keys: (added) => {
         this.#keysCame(added);
@@ -132,17 +126,21 @@ export class Engine {
     });
     if (access.encrypted) this.#post({ type: "crypto-wanted" });
     this.reporter = new ReceiverReporter((report) => {
-      for (const link of this.handlers.values()) link.report(report);
+      this.handlers.report(report);
     });
     this.incoming = new Incoming(this.signaling, this.encryption, {
+      came: (from, id) => {
+        this.handlers.came(from, id);
+      },
       queued: (id, frames) => {
         this.reporter.queued(id, frames);
       },
       gone: (id) => {
         this.reporter.gone(id);
+        this.handlers.gone(id);
       },
       requestKeyframe: (id, encoding) => {
-        for (const link of this.handlers.values()) link.requestKeyframe(id, encoding);
+        this.handlers.requestKeyframe(id, encoding);
       },
       changed: () => {
         this.#views.schedule();
@@ -170,10 +168,7 @@ export class Engine {
     void this.#askCodecs();
     if (this.#access.encrypted) this.encryption.tell({ type: "warm" });
     this.#controller.warm();
-    if (this.#userId !== undefined) return;
-    for (const endpoint of this.#access.handlers.slice(0, WARM_HANDLERS)) {
-      if (!this.handlers.has(endpoint.handlerId)) this.#handler(endpoint).warm();
-    }
+    if (this.#userId === undefined) this.handlers.warm(this.#access.handlers);
   }
 
   join(name: string, pressedAt: number): void {
@@ -297,6 +292,7 @@ export class Engine {
         return;
       case "directive":
         this.sources.setDirective(event.encodings);
+        this.#followHome();
         return;
       case "assignments":
         this.incoming.assign(event.generation, event.list);
@@ -310,12 +306,20 @@ export class Engine {
         this.sources.requestKey(event.streamId, event.encoding);
         return;
       case "media-server":
-        this.#handler(event.server.endpoint).start(event.server);
+        this.handlers.renew(event.server);
+        return;
+      case "handler-assigned":
+        this.handlers.assign(event.server);
+        return;
+      case "handler-removed":
+        this.handlers.remove(event.id);
+        this.sources.obey();
+        this.#views.schedule();
         return;
       case "refused":
         this.#discard(`refused: ${event.request}`);
         if (event.request !== "requestMediaToken") return;
-        for (const link of this.handlers.values()) link.handleNoToken();
+        for (const link of this.handlers.all) link.handleNoToken();
         return;
       case "self-left":
     }
@@ -357,7 +361,6 @@ export class Engine {
     this.#views.now();
     if (this.#userId !== undefined && this.#userId !== userId) {
       // Another seat than before: nothing of the old media sessions is valid.
-      for (const link of this.handlers.values()) link.close();
       this.handlers.clear();
       this.incoming.assignments.newSession();
     }
@@ -365,7 +368,8 @@ export class Engine {
       this.#userId = userId;
       this.sources.setUser(userId);
     }
-    for (const server of servers) this.#handler(server.endpoint).start(server);
+    this.handlers.seat(servers);
+    this.sources.obey();
   }
 
   /**
@@ -420,27 +424,24 @@ export class Engine {
     for (const sender of watched) sender.beginEpoch();
   }
 
-  #handler(endpoint: ConstructorParameters<typeof HandlerLink>[0]): HandlerLink {
-    let link = this.handlers.get(endpoint.handlerId);
-    if (link === undefined) {
-      link = new HandlerLink(endpoint, this.choice.forAnother(), this.#handlerEvents);
-      this.handlers.set(endpoint.handlerId, link);
-    }
-    return link;
+  /** Nothing else tells that it is another one than before. */
+  #followHome(): void {
+    const home = this.sources.picturesTo;
+    if (home !== undefined) this.handlers.setHome(home);
   }
 
   #makeHandlerEvents(): HandlerEvents {
     return {
       ready: (link) => {
-        this.#note("mediaReadyMs");
+        if (link === this.handlers.home) this.#note("mediaReadyMs");
         const report = this.reporter.whole();
         if (report !== undefined) link.report(report);
-        this.sources.obey();
-        for (const sender of this.sources.videos) sender.requestKey();
+        this.sources.begin(link);
         this.#views.schedule();
       },
       lost: (link) => {
-        this.arrivals.delete(link.id);
+        this.handlers.lost(link);
+        this.sources.heed([...this.handlers.arrivals.values()]);
         this.#views.schedule();
       },
       needToken: (id) => {
@@ -448,16 +449,16 @@ export class Engine {
         this.signaling.requestMediaToken(id);
         this.#controller.pump();
       },
-      group: (header) => this.incoming.group(header),
-      datagram: (datagram) => {
-        this.incoming.datagram(datagram);
+      group: (link, header) => this.incoming.group(link.id, header),
+      datagram: (link, { header, payload }) => {
+        this.incoming.datagram({ from: link.id, header, payload });
       },
       keyframe: (id, encoding) => {
         this.sources.requestKey(streamId(id), encoding);
       },
       arrival: (link, arrival) => {
-        this.arrivals.set(link.id, arrival);
-        this.sources.heed([...this.arrivals.values()]);
+        this.handlers.arrived(link, arrival);
+        this.sources.heed([...this.handlers.arrivals.values()]);
       },
       discard: (cause) => {
         this.#discard(cause);
@@ -468,7 +469,7 @@ export class Engine {
   #close(): void {
     this.#health.stop();
     this.sources.close();
-    for (const link of this.handlers.values()) link.close();
+    this.handlers.clear();
     this.#controller.cool();
     this.incoming.close();
     this.reporter.close();

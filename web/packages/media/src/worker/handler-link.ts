@@ -46,8 +46,8 @@ export interface HandlerEvents {
   /** A fresh token is wanted for {@link HandlerLink.start}. */
   needToken(id: HandlerId): void;
   /** Undefined: nobody wants this stream. */
-  group(header: StreamHeader): GroupSink | undefined;
-  datagram(datagram: ParsedDatagram): void;
+  group(link: HandlerLink, header: StreamHeader): GroupSink | undefined;
+  datagram(link: HandlerLink, datagram: ParsedDatagram): void;
   keyframe(streamId: string, encoding: number): void;
   /** How what is sent arrives at a handler. */
   arrival(link: HandlerLink, arrival: Arrival): void;
@@ -230,7 +230,7 @@ export class HandlerLink implements MediaPath {
           datagram: (bytes) => {
             this.#datagram(bytes);
           },
-          group: (header) => this.#events.group(header),
+          group: (header) => this.#events.group(this, header),
         },
       });
       const value = create(MediaHelloSchema, { connectionToken: token });
@@ -301,7 +301,7 @@ export class HandlerLink implements MediaPath {
   #datagram(bytes: Uint8Array): void {
     if (bytes[0] !== DATAGRAM_TAG) return;
     try {
-      this.#events.datagram(parseDatagram(bytes));
+      this.#events.datagram(this, parseDatagram(bytes));
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#events.discard("malformed datagram");

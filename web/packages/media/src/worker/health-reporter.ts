@@ -30,7 +30,7 @@ export class HealthReporter {
 
   #figures(): HealthFigures {
     const { handlers, signaling, incoming, carrier } = this.#engine;
-    const media = [...handlers.values()].find((link) => link.ready);
+    const media = handlers.all.find((link) => link.ready);
     return {
       signalingCarrier: carrier,
       mediaCarrier: media?.carrier,

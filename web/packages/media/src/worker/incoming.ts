@@ -13,6 +13,7 @@ import {
   AssignmentMap,
   streamId,
   type Assignment,
+  type HandlerId,
   type Signaling,
   type StreamId,
 } from "@darktower/session";
@@ -28,7 +29,14 @@ const SINKS_MAX = 128;
 /** Media may arrive before the message that announces it, by no more than this. */
 const UNANNOUNCED_MS = 3000;
 
+/** A datagram, and which handler brought it. */
+export interface Arrived extends ParsedDatagram {
+  readonly from: HandlerId;
+}
+
 export interface IncomingEvents {
+  /** A handler brought something of a video stream. */
+  came(from: HandlerId, id: StreamId): void;
   /** So many frames wait in the decoder of a stream. */
   queued(id: StreamId, frames: number): void;
   /** The stream is received no more. */
@@ -45,7 +53,7 @@ type Sink = VideoSink | AudioSink;
 type Turns = TurnQueue<OpenFailure>;
 
 export class Incoming {
-  readonly assignments = new AssignmentMap<ParsedDatagram>();
+  readonly assignments = new AssignmentMap<Arrived>();
   readonly #signaling: Signaling;
   readonly #encryption: Encryption;
   readonly #events: IncomingEvents;
@@ -77,8 +85,9 @@ export class Incoming {
     };
   }
 
-  group(header: StreamHeader): GroupSink | undefined {
+  group(from: HandlerId, header: StreamHeader): GroupSink | undefined {
     const sink = this.#sinkOf(streamId(header.streamId), header.kind);
+    if (sink?.type === "video") this.#events.came(from, sink.streamId);
     const group = sink?.group(header);
     if (sink === undefined || group === undefined || !this.#encryption.required) return group;
     const turns = this.#turnsOf(sink.streamId);
@@ -102,7 +111,7 @@ export class Incoming {
     };
   }
 
-  datagram(datagram: ParsedDatagram): void {
+  datagram(datagram: Arrived): void {
     const { header } = datagram;
     const { generation, slot } = splitLabel(header.label);
     const resolved = this.assignments.resolve(generation, slot, datagram, performance.now());
@@ -151,7 +160,7 @@ export class Incoming {
     for (const [id, sink] of this.#sinks) this.#remove(id, sink);
   }
 
-  #deliver(assignment: Assignment, datagram: ParsedDatagram): void {
+  #deliver(assignment: Assignment, datagram: Arrived): void {
     if (assignment.userId !== datagram.header.userId) {
       this.#events.discard("datagram of another sender than assigned");
       return;
@@ -165,6 +174,7 @@ export class Incoming {
     if (whole === undefined) return;
     const sink = this.#sinkOf(assignment.streamId, kind);
     if (sink === undefined) return;
+    if (sink.type === "video") this.#events.came(datagram.from, sink.streamId);
     const take = (frame: WholeFrame): void => {
       if (sink.type === "audio") sink.datagram(frame);
       else sink.datagram(frame, assignment.codec);

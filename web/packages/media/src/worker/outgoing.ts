@@ -62,7 +62,6 @@ export class Outgoing {
   /** Frames given up because sealing was behind or came to nothing. */
   unsealed = 0;
   carrier: CarrierName;
-  links: readonly MediaPath[] = [];
   /** Each frame's datagrams go out again behind those of the next. */
   repeats = false;
   /** Of the group that goes out. */
@@ -71,6 +70,7 @@ export class Outgoing {
   readonly #stream: OutgoingStream;
   readonly #encryption: Encryption;
   readonly #onLate: () => void;
+  #links: readonly MediaPath[] = [];
   #fragmenter: Fragmenter | undefined;
   #before: readonly Uint8Array[] = [];
   readonly #writers = new Map<MediaPath, GroupWriter>();
@@ -88,6 +88,20 @@ export class Outgoing {
     this.codec = stream.codec;
     this.encoding = stream.encoding ?? 0;
     this.carrier = stream.kind === "audio" ? "datagram" : "stream";
+  }
+
+  /** The ways that it takes. All get the same, to the byte. */
+  get links(): readonly MediaPath[] {
+    return this.#links;
+  }
+
+  set links(links: readonly MediaPath[]) {
+    this.#links = links;
+    for (const [link, writer] of this.#writers) {
+      if (links.includes(link)) continue;
+      writer.finish();
+      this.#writers.delete(link);
+    }
   }
 
   /** The sender's number in this meeting; a new one begins counting anew. */

@@ -28,11 +28,17 @@ export interface Handler extends MediaPath {
   readonly id: HandlerId;
 }
 
+/** Where media can go. */
+export interface Paths {
+  readonly all: readonly Handler[];
+  readonly home: Handler | undefined;
+}
+
 export class Sources {
   readonly senders = new Map<SourceKind, Sender>();
   readonly #signaling: Signaling;
   readonly #encryption: Encryption;
-  readonly #handlers: ReadonlyMap<HandlerId, Handler>;
+  readonly #paths: Paths;
   readonly #pump: () => void;
   #userId: bigint | undefined;
   #directive: readonly EncodingOrder[] = [];
@@ -41,15 +47,10 @@ export class Sources {
   #encodingsMax = VIDEO_QUALITY.camera.encodingsMax;
 
   /** `pump`: something is to be said by signaling. */
-  constructor(
-    signaling: Signaling,
-    encryption: Encryption,
-    handlers: ReadonlyMap<HandlerId, Handler>,
-    pump: () => void,
-  ) {
+  constructor(signaling: Signaling, encryption: Encryption, paths: Paths, pump: () => void) {
     this.#signaling = signaling;
     this.#encryption = encryption;
-    this.#handlers = handlers;
+    this.#paths = paths;
     this.#pump = pump;
   }
 
@@ -108,6 +109,15 @@ export class Sources {
     this.obey();
   }
 
+  /** The one handler that pictures are to go to; undefined when they go to none or several. */
+  get picturesTo(): HandlerId | undefined {
+    const orders = this.videos.flatMap(({ streamId }) =>
+      this.#directive.filter((one) => one.streamId === streamId),
+    );
+    const [handlerId, ...others] = orders[0]?.handlerIds ?? [];
+    return others.length === 0 ? handlerId : undefined;
+  }
+
   /** Brings the senders in line with the directive, the mutes and the handlers. */
   obey(): void {
     for (const sender of this.senders.values()) {
@@ -122,6 +132,16 @@ export class Sources {
       if (muted) wanted.clear();
       if (sender instanceof VideoSender) sender.obey(wanted);
       else sender.setActive(wanted.get(0)?.active === true);
+    }
+  }
+
+  /** A handler can be sent to: what goes there begins with a key frame. */
+  begin(handler: MediaPath): void {
+    this.obey();
+    for (const { streamId, outgoings } of this.videos) {
+      for (const { encoding, links } of outgoings) {
+        if (links.includes(handler)) this.requestKey(streamId, encoding);
+      }
     }
   }
 
@@ -145,9 +165,7 @@ export class Sources {
 
   #optionsOf(outgoing: Outgoing, order: EncodingOrder | undefined): EncodingOptions {
     if (order?.carrier !== undefined) outgoing.carrier = order.carrier;
-    const all = [...this.#handlers.values()];
-    const named = all.filter((handler) => order?.handlerIds.includes(handler.id) === true);
-    outgoing.links = named.length > 0 ? named : all;
+    outgoing.links = this.#linksOf(order);
     // Encoding for nobody would only use up the key frame that comes first.
     const connected = outgoing.links.some((link) => link.ready);
     const codec = order?.codec ?? "";
@@ -156,6 +174,14 @@ export class Sources {
       bitrateMax: order?.maxBitrate ?? 0,
       codec: isVideoCodec(codec) ? codec : "vp08",
     };
+  }
+
+  /** Those that the directive names; it names none where the home is meant. */
+  #linksOf(order: EncodingOrder | undefined): readonly Handler[] {
+    const { all, home } = this.#paths;
+    const named = all.filter((handler) => order?.handlerIds.includes(handler.id) === true);
+    if (named.length > 0) return named;
+    return home === undefined ? [] : [home];
   }
 
   #publishSound({ muted }: SourceInfo): void {

@@ -1,5 +1,6 @@
 // The figures of a meeting, gathered when they are asked for.
 import type {
+  HandlerStats,
   IncomingAudioStats,
   IncomingVideoStats,
   MeetingStats,
@@ -25,7 +26,7 @@ export interface Timings {
 }
 
 export function collectStats(engine: Engine): MeetingStats {
-  const links = [...engine.handlers.values()];
+  const links = engine.handlers.all;
   const media = links.find((link) => link.ready);
   const shown = media ?? links.find((link) => link.carrier !== undefined);
   const { timings } = engine;
@@ -36,6 +37,7 @@ export function collectStats(engine: Engine): MeetingStats {
     controllerRttMs: engine.signaling.rttMs,
     mediaRttMs: media?.rttMs ?? null,
     mediaConnected: media !== undefined,
+    handlers: handlers(engine),
     uplinkLostPpm: uplinkLostPpm(engine),
     overloaded: engine.reporter.overloaded,
     outgoing: outgoing(engine),
@@ -66,8 +68,19 @@ function transport(
   return carrier === undefined ? null : { carrier, reason: choice?.reason(carrier) ?? null };
 }
 
+function handlers({ handlers: { all, home, arrivals } }: Engine): HandlerStats[] {
+  return all.map((link) => ({
+    handlerId: link.id,
+    home: link === home,
+    connected: link.ready,
+    transport: transport(link.carrier, link.choice),
+    rttMs: link.rttMs,
+    lostPpm: arrivals.get(link.id)?.lostPpm ?? null,
+  }));
+}
+
 function uplinkLostPpm(engine: Engine): number | null {
-  const lost = [...engine.arrivals.values()].map((one) => one.lostPpm);
+  const lost = [...engine.handlers.arrivals.values()].map((one) => one.lostPpm);
   return lost.length === 0 ? null : Math.max(...lost);
 }
 
