@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints the figures of this machine: `darktower` in the release profile, real
 # browsers. Arguments choose parts: idle, bot, e2ee, load, browser, crowd,
-# layers, crypto, blocked, transport, forward.
+# layers, crypto, blocked, transport, forward, squeeze.
 . "$(dirname "$0")/env.sh"
 
 scripts/need.sh build browsers firewall
@@ -14,4 +14,7 @@ scripts/wasm.sh tests
 DARKTOWER_BIN="$(binary_path release)"
 DARKTOWER_PROFILE=release
 export DARKTOWER_BIN DARKTOWER_PROFILE
+# The parts run in another folder.
+[ -z "${FIGURES:-}" ] || FIGURES="$(realpath -m "$FIGURES")"
+[ -z "${FIGURES:-}" ] || export FIGURES
 scripts/isolated.sh npm --prefix web run --silent bench -- "$@"

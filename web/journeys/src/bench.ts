@@ -7,6 +7,7 @@ import { crowdJoins, layerSwitches } from "./bench_crowd.ts";
 import { cryptoCosts } from "./bench_crypto.ts";
 import { forwardFigures } from "./bench_forward.ts";
 import { botJoins, encryptedJoins, idle, load } from "./bench_programs.ts";
+import { squeezedReceiver } from "./bench_squeeze.ts";
 import { transportFigures } from "./bench_transport.ts";
 
 const PARTS: Record<string, () => Promise<void>> = {
@@ -21,6 +22,7 @@ const PARTS: Record<string, () => Promise<void>> = {
   blocked: blockedNetworks,
   transport: transportFigures,
   forward: forwardFigures,
+  squeeze: squeezedReceiver,
 };
 
 const chosen = process.argv.slice(2);

@@ -29,11 +29,17 @@ export class Program {
   readonly log: string[] = [];
   readonly #child: ChildProcess;
   readonly #ended: Promise<number>;
-  #events: Json[] = [];
+  #events: { readonly json: Json; readonly at: number }[] = [];
   #exit: number | undefined;
 
-  constructor(args: readonly string[], env: Record<string, string> = {}) {
-    this.#child = spawn(binary(), args, {
+  /** `launcher`: a command that runs the rest of its arguments. */
+  constructor(
+    args: readonly string[],
+    env: Record<string, string> = {},
+    launcher: readonly string[] = [],
+  ) {
+    const [program = binary(), ...rest] = [...launcher, binary(), ...args];
+    this.#child = spawn(program, rest, {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...env },
     });
@@ -44,7 +50,7 @@ export class Program {
         if (this.log.length > LOG_LINES_MAX) this.log.shift();
         if (output === this.#child.stdout) {
           const event = parseLine(line);
-          if (event) this.#events.push(event);
+          if (event) this.#events.push({ json: event, at: Date.now() });
         }
       });
     }
@@ -69,7 +75,7 @@ export class Program {
     return until(
       `the event "${name}"`,
       async () => {
-        const found = this.#events.find((event) => event["event"] === name);
+        const found = this.events(name)[0]?.json;
         if (!found && this.#exit !== undefined) {
           throw new Error(`ended with status ${this.#exit}:\n${this.log.slice(-20).join("\n")}`);
         }
@@ -77,6 +83,11 @@ export class Program {
       },
       ms,
     );
+  }
+
+  /** All events of this name so far, and when each came. */
+  events(name: string): readonly { readonly json: Json; readonly at: number }[] {
+    return this.#events.filter(({ json }) => json["event"] === name);
   }
 
   /** Its exit status. */

@@ -40,9 +40,9 @@ export class Server {
     this.readyMs = Number(ready["elapsed_ms"]);
   }
 
-  static async start(args: readonly string[] = []): Promise<Server> {
+  static async start(args: readonly string[] = [], host = "127.0.0.1"): Promise<Server> {
     const data = await mkdtemp(join(tmpdir(), "darktower-journey-"));
-    const ports = ["--http", "127.0.0.1:0", "--public", "127.0.0.1:0"];
+    const ports = ["--http", `${host}:0`, "--public", `${host}:0`];
     const program = new Program(["up", "--json", ...ports, "--data", data, ...args]);
     try {
       return new Server(program, await program.event("ready", READY_MS), data);
@@ -84,11 +84,15 @@ export class Server {
   }
 
   /** `darktower bot` into a meeting of this server. */
-  bot(link: string, name: string, seconds: number, args: readonly string[] = []): Program {
-    const bot = new Program([
-      ...["bot", "--join", link, "--name", name, "--duration", `${seconds}s`, "--json"],
-      ...args,
-    ]);
+  bot(
+    link: string,
+    name: string,
+    seconds: number,
+    args: readonly string[] = [],
+    launcher: readonly string[] = [],
+  ): Program {
+    const stay = ["bot", "--join", link, "--name", name, "--duration", `${seconds}s`, "--json"];
+    const bot = new Program([...stay, ...args], {}, launcher);
     this.#bots.push(bot);
     return bot;
   }
