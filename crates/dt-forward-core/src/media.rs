@@ -132,7 +132,18 @@ impl Forwarder {
     ) -> Result<(), DropReason> {
         let routed =
             |source: &&mut Source| source.spec.has(encoding) && source.flows.contains_key(&session);
-        let Some(source) = self.sources.get_mut(&stream_id).filter(routed) else {
+        self.want_keyframe(stream_id, routed, encoding, now)
+    }
+
+    /// Asks for a key frame, if the one who wants it may.
+    pub(crate) fn want_keyframe(
+        &mut self,
+        stream_id: StreamId,
+        may: impl FnOnce(&&mut Source) -> bool,
+        encoding: Encoding,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let Some(source) = self.sources.get_mut(&stream_id).filter(may) else {
             self.outbox.drop(DropReason::NotRouted);
             return Err(DropReason::NotRouted);
         };

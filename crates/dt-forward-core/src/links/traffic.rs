@@ -13,6 +13,7 @@ use crate::{
     media::Way,
     outbox::Turn,
     reset_code,
+    source::Source,
 };
 
 impl Forwarder {
@@ -92,26 +93,12 @@ impl Forwarder {
         now: Instant,
     ) -> Result<(), DropReason> {
         let handler = self.peer(session)?;
-        let source = self
-            .links
-            .outlet(handler, route)
-            .and_then(|(stream, _)| self.sources.get_mut(&stream))
-            .filter(|source| source.spec.has(encoding));
-        let Some(source) = source else {
+        let Some((stream, _)) = self.links.outlet(handler, route) else {
             self.outbox.drop(DropReason::NotRouted);
             return Err(DropReason::NotRouted);
         };
-        source.encodings[usize::from(encoding.get())]
-            .requests
-            .want();
-        let owner = self.participants.get(&source.owner);
-        let turn = &mut Turn {
-            config: &self.config,
-            outbox: &mut self.outbox,
-            now,
-        };
-        source.ask(owner.and_then(|owner| owner.session), turn);
-        Ok(())
+        let has_it = |source: &&mut Source| source.spec.has(encoding);
+        self.want_keyframe(stream, has_it, encoding, now)
     }
 
     fn peer(&self, session: SessionKey) -> Result<HandlerId, DropReason> {

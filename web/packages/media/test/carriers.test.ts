@@ -15,6 +15,7 @@ import { Dialing } from "../src/worker/carrier/dialing";
 import type { Receiver } from "../src/worker/carrier/types";
 import { WebSocketSession } from "../src/worker/carrier/websocket";
 import { GroupWriter } from "../src/worker/group-writer";
+import { FakeSocket } from "./fake-socket";
 
 const ENDPOINT: Endpoint = {
   url: "https://127.0.0.1:1/mh/0",
@@ -29,44 +30,6 @@ const HEADER: StreamHeader = {
   screen: false,
   group: 1,
 };
-
-class FakeSocket extends EventTarget {
-  static readonly all: FakeSocket[] = [];
-  binaryType = "";
-  bufferedAmount = 0;
-  readonly sent: Uint8Array[] = [];
-  closedWith: number | undefined;
-
-  constructor(readonly url: string) {
-    super();
-    FakeSocket.all.push(this);
-  }
-
-  send(message: Uint8Array): void {
-    this.sent.push(message);
-  }
-
-  close(code: number): void {
-    this.closedWith ??= code;
-  }
-
-  open(): void {
-    this.dispatchEvent(new Event("open"));
-  }
-
-  /** The server's side closes, or the network does. */
-  end(code: number, reason = ""): void {
-    this.dispatchEvent(Object.assign(new Event("close"), { code, reason }));
-  }
-
-  bring(data: unknown): void {
-    this.dispatchEvent(Object.assign(new Event("message"), { data }));
-  }
-
-  get channels(): number[] {
-    return this.sent.map((message) => splitChannel(message).channel);
-  }
-}
 
 const buffer = (channel: SocketChannel, body: Uint8Array): ArrayBuffer =>
   writeOnChannel(channel, body).buffer;

@@ -13,6 +13,7 @@ import { handlerId, streamId, type HandlerId, type MediaServer } from "@darktowe
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { CarrierChoice } from "../src/rules/carrier-choice";
 import { Handlers } from "../src/worker/handlers";
+import { FakeSocket } from "./fake-socket";
 
 const [HOME, SPARE, OTHER] = ["home", "spare", "other"].map(handlerId) as [
   HandlerId,
@@ -21,42 +22,25 @@ const [HOME, SPARE, OTHER] = ["home", "spare", "other"].map(handlerId) as [
 ];
 const CAMERA = streamId("550e8400-e29b-41d4-a716-446655440000");
 
-class FakeSocket extends EventTarget {
-  static readonly all: FakeSocket[] = [];
-  binaryType = "";
-  bufferedAmount = 0;
-  readonly sent: Uint8Array[] = [];
-  closedWith: number | undefined;
+class HandlerSocket extends FakeSocket {
+  static readonly dialled: HandlerSocket[] = [];
 
-  constructor(readonly url: string) {
-    super();
-    FakeSocket.all.push(this);
-  }
-
-  send(message: Uint8Array): void {
-    this.sent.push(message);
-  }
-
-  close(code: number): void {
-    this.closedWith ??= code;
-  }
-
-  open(): void {
-    this.dispatchEvent(new Event("open"));
+  constructor(url: string) {
+    super(url);
+    HandlerSocket.dialled.push(this);
   }
 
   die(): void {
-    this.dispatchEvent(Object.assign(new Event("close"), { code: 1006, reason: "" }));
+    this.end(1006);
   }
 
-  bring(body: Parameters<typeof create<typeof MediaServerMessageSchema>>[1]): void {
+  say(body: Parameters<typeof create<typeof MediaServerMessageSchema>>[1]): void {
     const message = toBinary(MediaServerMessageSchema, create(MediaServerMessageSchema, body));
-    const { buffer } = writeOnChannel(SocketChannel.control, message);
-    this.dispatchEvent(Object.assign(new Event("message"), { data: buffer }));
+    this.bring(writeOnChannel(SocketChannel.control, message).buffer);
   }
 
   welcome(): void {
-    this.bring({ version: 1, body: { case: "welcome", value: { maxDatagramBytes: 1100 } } });
+    this.say({ version: 1, body: { case: "welcome", value: { maxDatagramBytes: 1100 } } });
   }
 
   /** What was said to the handler, RTT packets left out. */
@@ -103,14 +87,15 @@ function seat(): { handlers: Handlers; told: string[] } {
   return { handlers, told };
 }
 
-const socketOf = (id: HandlerId): FakeSocket =>
-  FakeSocket.all.findLast(({ url }) => url.endsWith(id)) ?? expect.fail(`${id} was not dialled`);
+const socketOf = (id: HandlerId): HandlerSocket =>
+  HandlerSocket.dialled.findLast(({ url }) => url.endsWith(id)) ??
+  expect.fail(`${id} was not dialled`);
 
 async function settle(): Promise<void> {
   await vi.advanceTimersByTimeAsync(1);
 }
 
-async function connected(id: HandlerId): Promise<FakeSocket> {
+async function connected(id: HandlerId): Promise<HandlerSocket> {
   const socket = socketOf(id);
   socket.open();
   await settle();
@@ -121,8 +106,8 @@ async function connected(id: HandlerId): Promise<FakeSocket> {
 
 beforeEach(() => {
   vi.useFakeTimers();
-  FakeSocket.all.length = 0;
-  vi.stubGlobal("WebSocket", FakeSocket);
+  HandlerSocket.dialled.length = 0;
+  vi.stubGlobal("WebSocket", HandlerSocket);
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -133,7 +118,7 @@ describe("two handlers", () => {
   it("are dialled at once, the home first, and the home waits for nobody", async () => {
     const { handlers, told } = seat();
     handlers.warm([server(HOME).endpoint, server(SPARE).endpoint, server(OTHER).endpoint]);
-    expect(FakeSocket.all.map(({ url }) => url.split("/").at(-1))).toEqual([HOME, SPARE]);
+    expect(HandlerSocket.dialled.map(({ url }) => url.split("/").at(-1))).toEqual([HOME, SPARE]);
     handlers.seat([server(HOME), server(SPARE)]);
     await connected(HOME);
     expect(told).toEqual([`ready ${HOME}`]);
@@ -141,7 +126,7 @@ describe("two handlers", () => {
     expect(socketOf(HOME).said).toEqual([`hello ${HOME}-1`]);
     await connected(SPARE);
     expect(told).toEqual([`ready ${HOME}`, `ready ${SPARE}`]);
-    expect(FakeSocket.all).toHaveLength(2);
+    expect(HandlerSocket.dialled).toHaveLength(2);
   });
 
   it("come back each by itself, with a token of its own", async () => {
@@ -159,7 +144,7 @@ describe("two handlers", () => {
     await connected(HOME);
     expect(told.at(-1)).toBe(`ready ${HOME}`);
     expect(socketOf(HOME).said[0]).toBe(`hello ${HOME}-2`);
-    expect(FakeSocket.all.filter(({ url }) => url.endsWith(SPARE))).toHaveLength(1);
+    expect(HandlerSocket.dialled.filter(({ url }) => url.endsWith(SPARE))).toHaveLength(1);
   });
 
   it("that a seat does not have are left, and a token for them is of no use", async () => {
@@ -186,9 +171,9 @@ describe("two handlers", () => {
     await settle();
     expect(handlers.home?.id).toBe(SPARE);
     expect(socketOf(HOME).closedWith).toBeDefined();
-    const dialled = FakeSocket.all.length;
+    const dialled = HandlerSocket.dialled.length;
     await vi.advanceTimersByTimeAsync(2000);
-    expect(FakeSocket.all).toHaveLength(dialled);
+    expect(HandlerSocket.dialled).toHaveLength(dialled);
     expect(told.filter((one) => one.startsWith("token"))).toEqual([]);
   });
 });
@@ -235,7 +220,7 @@ describe("how sound arrives", () => {
     await connected(HOME);
     const spare = await connected(SPARE);
     const value = { lostPpm: 30_000, repeatAudio: true };
-    spare.bring({ version: 1, body: { case: "senderReport", value } });
+    spare.say({ version: 1, body: { case: "senderReport", value } });
     expect([...handlers.arrivals.values()]).toMatchObject([value]);
     spare.die();
     await settle();
