@@ -23,7 +23,12 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use dt_service::{health::Readiness, http, supervise::Tasks, tls::CertificateStore};
+use dt_service::{
+    health::Readiness,
+    http,
+    supervise::{Signals, Tasks},
+    tls::CertificateStore,
+};
 use dt_telemetry::{LogFormat, Metrics};
 use tokio::sync::oneshot;
 
@@ -155,8 +160,9 @@ async fn run(settings: Settings, json: bool, started_at: Instant) -> anyhow::Res
     });
 
     listened(listening).await?;
+    let signals = Signals::listen().context("can't listen to signals")?;
     ready::announce(&settings, &ports, &certificates.current(), json, started_at)?;
-    let outcome = tasks.run(DRAIN).await;
+    let outcome = tasks.run(signals, DRAIN).await;
     roles.close().await;
     if !json && outcome.is_ok() {
         eprintln!("Dark Tower has stopped.");

@@ -78,8 +78,12 @@ impl Up {
         );
     }
 
-    fn stop(mut self) -> i32 {
+    fn stop(self) -> i32 {
         self.signal("-TERM");
+        self.end()
+    }
+
+    fn end(mut self) -> i32 {
         let (ended, end) = mpsc::channel();
         let mut child = std::mem::replace(&mut self.child, Command::new("true").spawn().unwrap());
         thread::spawn(move || ended.send(child.wait()));
@@ -135,7 +139,7 @@ fn a_server_becomes_ready_stops_when_told_and_keeps_its_certificate() {
     let second = Up::start(data.path(), &[]);
     assert_eq!(second.url("cert_sha256"), certificate);
     second.signal("-INT");
-    assert_eq!(second.stop(), 0);
+    assert_eq!(second.end(), 0);
 }
 
 #[tokio::test]

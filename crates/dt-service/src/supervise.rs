@@ -6,7 +6,11 @@
 
 use std::{future::Future, time::Duration};
 
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 /// What a task may fail with.
@@ -30,9 +34,6 @@ pub enum RunError {
     /// A task ended although nobody asked it to.
     #[error("{0} ended by itself")]
     Ended(&'static str),
-    /// The signals of the operating system can't be listened to.
-    #[error("can't wait for signals")]
-    Signals(#[source] std::io::Error),
     /// Tasks were still running at the deadline and were cut off.
     #[error("{0} task(s) did not stop in time")]
     Deadline(usize),
@@ -67,33 +68,29 @@ impl Tasks {
     ///
     /// # Errors
     /// When a task failed, or some did not stop before the deadline.
-    pub async fn run(self, drain_max: Duration) -> Result<(), RunError> {
-        let signal = signal();
-        self.run_until(signal, drain_max).await
+    pub async fn run(mut self, mut signals: Signals, drain_max: Duration) -> Result<(), RunError> {
+        let outcome = self.wait(signals.next()).await;
+        let drained = self.stop(signals.next(), drain_max).await;
+        outcome.and(drained)
     }
 
-    /// [`run`](Self::run) with something else than a signal.
-    ///
-    /// # Errors
-    /// As there, and when waiting for `asked` fails.
-    pub async fn run_until(
-        mut self,
-        asked: impl Future<Output = std::io::Result<()>>,
-        drain_max: Duration,
-    ) -> Result<(), RunError> {
-        let outcome = tokio::select! {
-            asked = asked => asked.map_err(RunError::Signals),
+    /// Waits until it is asked to stop, or a task ends.
+    async fn wait(&mut self, asked: impl Future<Output = ()>) -> Result<(), RunError> {
+        tokio::select! {
+            () = asked => Ok(()),
             Some(ended) = self.running.join_next() => Err(match ended {
                 Ok((task, Ok(()))) => RunError::Ended(task),
                 Ok((task, Err(source))) => RunError::Failed { task, source },
                 Err(error) => RunError::Panicked(error),
             }),
-        };
-        let drained = self.stop(drain_max).await;
-        outcome.and(drained)
+        }
     }
 
-    async fn stop(mut self, drain_max: Duration) -> Result<(), RunError> {
+    async fn stop(
+        mut self,
+        hurried: impl Future<Output = ()>,
+        drain_max: Duration,
+    ) -> Result<(), RunError> {
         self.stop.cancel();
         let mut outcome = Ok(());
         let drain = async {
@@ -107,7 +104,7 @@ impl Tasks {
         };
         let in_time = tokio::select! {
             drained = timeout(drain_max, drain) => drained.is_ok(),
-            Ok(()) = signal() => false,
+            () = hurried => false,
         };
         if in_time {
             return outcome;
@@ -118,23 +115,42 @@ impl Tasks {
     }
 }
 
-/// Waits until the operator asks the process to end.
-async fn signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// The signals by which an operator ends a process. Whoever tells the world that
+/// the process is ready listens before, or the first signal kills it.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Listens to SIGINT and SIGTERM from now on.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
-    Ok(())
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+    use std::{
+        future::{pending, ready},
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
     };
 
     use super::*;
@@ -154,7 +170,7 @@ mod tests {
                 Ok(())
             }
         });
-        tasks.run_until(async { Ok(()) }, DRAIN).await.unwrap();
+        tasks.stop(pending(), DRAIN).await.unwrap();
         assert!(finished.load(Ordering::Relaxed));
     }
 
@@ -166,29 +182,32 @@ mod tests {
             Ok(())
         });
         tasks.spawn("broken", |_| async { Err("no luck".into()) });
-        let error = tasks
-            .run_until(std::future::pending(), DRAIN)
-            .await
-            .unwrap_err();
+        let error = tasks.wait(pending()).await.unwrap_err();
         assert_eq!(error.to_string(), "broken failed");
+        tasks.stop(pending(), DRAIN).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_does_not_stop_is_cut_off_at_the_deadline() {
         let mut tasks = Tasks::default();
-        tasks.spawn("stubborn", |_| std::future::pending());
-        let error = tasks.run_until(async { Ok(()) }, DRAIN).await.unwrap_err();
+        tasks.spawn("stubborn", |_| pending());
+        let error = tasks.stop(pending(), DRAIN).await.unwrap_err();
         assert_eq!(error.to_string(), "1 task(s) did not stop in time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_request_to_stop_does_not_wait_for_the_deadline() {
+        let mut tasks = Tasks::default();
+        tasks.spawn("stubborn", |_| pending());
+        let error = tasks.stop(ready(()), DRAIN).await.unwrap_err();
+        assert!(matches!(error, RunError::Deadline(1)));
     }
 
     #[tokio::test]
     async fn a_panic_is_an_error_and_not_a_silence() {
         let mut tasks = Tasks::default();
         tasks.spawn("buggy", |_| async { panic!("a bug") });
-        let error = tasks
-            .run_until(std::future::pending(), DRAIN)
-            .await
-            .unwrap_err();
+        let error = tasks.wait(pending()).await.unwrap_err();
         assert!(matches!(error, RunError::Panicked(_)));
     }
 }
