@@ -178,7 +178,7 @@ async fn both_entrances_answer_the_same_api_and_the_public_one_by_http_2() {
         created["meeting_controller"]["url"],
         up.ready["webtransport_url"]
     );
-    assert_eq!(created["media_handlers"].as_array().unwrap().len(), 1);
+    assert_eq!(created["media_handlers"].as_array().unwrap().len(), 2);
     let link = created["meeting_url"].as_str().unwrap();
     assert!(
         link.starts_with(&format!("{}/m/", up.url("web_url"))),

@@ -1,15 +1,29 @@
-//! What controllers are told as it happens.
+//! What controllers are told as it happens, and that the handler lives.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, Weak},
+    time::Duration,
+};
 
 use dt_ids::ControllerId;
 use dt_wire::internal::HandlerEvent;
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::{
+    sync::mpsc::{self, WeakSender, error::TrySendError},
+    time::{MissedTickBehavior, interval},
+};
 
-use crate::lock;
+use crate::{Inner, lock, now};
 
 /// Events that wait for one controller; with more it loses the newest.
 const EVENTS_MAX: usize = 4096;
+
+/// How often a controller is told how full the handler is. One that hears nothing
+/// for several of these takes the handler for lost.
+const BEAT_EVERY: Duration = Duration::from_millis(500);
+
+/// Sessions that wait for so long have lost the thread that serves them.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 /// The controllers that listen.
 #[derive(Debug)]
@@ -31,12 +45,12 @@ impl Events {
     }
 
     /// A controller listens from now on; its channel of before is closed. What
-    /// is the case already is told first.
+    /// is the case already is told first. The other end is for its [`beat`].
     pub(crate) fn listen(
         &self,
         controller: ControllerId,
         present: impl IntoIterator<Item = HandlerEvent>,
-    ) -> Result<mpsc::Receiver<HandlerEvent>, TooManyControllers> {
+    ) -> Result<(mpsc::Receiver<HandlerEvent>, WeakSender<HandlerEvent>), TooManyControllers> {
         let mut listeners = lock(&self.listeners);
         listeners.retain(|_, listener| !listener.is_closed());
         if !listeners.contains_key(&controller) && listeners.len() >= self.controllers_max {
@@ -48,8 +62,9 @@ impl Events {
                 break;
             }
         }
+        let beats = sender.downgrade();
         listeners.insert(controller, sender);
-        Ok(receiver)
+        Ok((receiver, beats))
     }
 
     /// Tells all who listen.
@@ -62,5 +77,24 @@ impl Events {
             }
             Err(TrySendError::Closed(_)) => false,
         });
+    }
+}
+
+/// Tells a controller how full the handler is, as long as it listens. A handler
+/// whose timers stand still has nothing to say: nothing is forwarded either.
+pub(crate) async fn beat(inner: Weak<Inner>, controller: WeakSender<HandlerEvent>) {
+    let mut ticks = interval(BEAT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let (Some(inner), Some(controller)) = (inner.upgrade(), controller.upgrade()) else {
+            return;
+        };
+        let stands_for = now().saturating_duration_since(*lock(&inner.ticked_at));
+        if inner.session_count() > 0 && stands_for > STALLED_AFTER {
+            metrics::counter!("media_beats_missed_total").increment(1);
+        } else if let Err(TrySendError::Closed(_)) = controller.try_send(inner.load()) {
+            return;
+        }
     }
 }

@@ -87,6 +87,8 @@ pub(crate) struct Inner {
     pub(crate) cascade: Cascade,
     pub(crate) route_spaces: Mutex<Spaces>,
     load: Load,
+    /// When its timers ran last.
+    pub(crate) ticked_at: Mutex<Instant>,
     /// A session has ended.
     pub(crate) left: Notify,
     me: Weak<Inner>,
@@ -129,6 +131,7 @@ impl MediaHandler {
             cascade,
             route_spaces: Mutex::default(),
             load: Load::default(),
+            ticked_at: Mutex::new(now()),
             left: Notify::new(),
             me: Weak::clone(me),
             config,
@@ -201,7 +204,7 @@ impl MediaHandler {
     /// Media sessions that are let in now.
     #[must_use]
     pub fn session_count(&self) -> usize {
-        self.inner.sessions.load(Ordering::Relaxed)
+        self.inner.session_count()
     }
 
     /// Closes all sessions with code 8; each call of [`serve`](Self::serve)
@@ -287,11 +290,15 @@ impl Inner {
         lock(&self.meetings).values().cloned().collect()
     }
 
+    pub(crate) fn session_count(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
     /// How full it is now.
     pub(crate) fn load(&self) -> HandlerEvent {
         let meetings = self.all_meetings();
         let streams: usize = meetings.iter().map(|m| m.stream_count()).sum();
-        let sessions = self.sessions.load(Ordering::Relaxed);
+        let sessions = self.session_count();
         let streams_max = usize::try_from(self.config.streams_max).unwrap_or(usize::MAX);
         self.load
             .event((sessions, self.config.sessions_max), (streams, streams_max))
@@ -314,6 +321,7 @@ async fn tick(inner: Weak<Inner>) {
         let Some(inner) = inner.upgrade() else {
             return;
         };
+        *lock(&inner.ticked_at) = now();
         let meetings = inner.all_meetings();
         for meeting in &meetings {
             meeting.tick();
@@ -324,11 +332,9 @@ async fn tick(inner: Weak<Inner>) {
                 meeting.report();
             }
             drop(meetings);
-            inner.events.tell(&inner.load());
             inner.forget_abandoned();
             inner.cascade.peers.sweep(now());
-            let sessions = inner.sessions.load(Ordering::Relaxed);
-            metrics::gauge!("media_sessions").set(sessions as f64);
+            metrics::gauge!("media_sessions").set(inner.session_count() as f64);
         }
     }
 }

@@ -113,10 +113,11 @@ impl dt_rpc::MediaHandler for MediaHandler {
         let meetings = self.inner.all_meetings();
         let present = meetings.iter().flat_map(|m| m.present());
         let present: Vec<_> = std::iter::once(self.inner.load()).chain(present).collect();
-        self.inner
-            .events
-            .listen(controller, present)
-            .map_err(|_| RpcError::Capacity("too many controllers listen to this handler".into()))
+        let (events, beats) = self.inner.events.listen(controller, present).map_err(|_| {
+            RpcError::Capacity("too many controllers listen to this handler".into())
+        })?;
+        tokio::spawn(crate::events::beat(Arc::downgrade(&self.inner), beats));
+        Ok(events)
     }
 }
 

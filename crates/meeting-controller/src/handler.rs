@@ -26,8 +26,8 @@ use dt_wire::{
     v1::MediaServerInfo,
 };
 use tokio::{
-    sync::{Mutex as AsyncMutex, mpsc},
-    time::{Instant, MissedTickBehavior, interval_at, sleep},
+    sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
 
 use crate::{Inner, lock, meeting::Command, routes::RouteNumbers};
@@ -35,6 +35,10 @@ use crate::{Inner, lock, meeting::Command, routes::RouteNumbers};
 /// How often a handler is asked for its endpoint again. A new certificate stands
 /// there long before the old one ends.
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
+
+/// A handler that says nothing for so long is taken for lost: several of its
+/// [`HandlerLoad`]s are missing.
+const SILENT_MAX: Duration = Duration::from_secs(2);
 
 /// How soon a handler that went is tried again; twice as late each time.
 const BACK_AFTER_MIN: Duration = Duration::from_millis(500);
@@ -141,9 +145,10 @@ pub(crate) struct Links {
     controller: ControllerId,
     directory: Arc<dyn HandlerDirectory>,
     links: Mutex<HashMap<HandlerId, Arc<Link>>>,
-    /// Held while a link is made, so that each is made once, and while meetings are
-    /// told that one broke, so that they hear of it before they hear of the next.
-    connecting: AsyncMutex<()>,
+    /// Held while the link to a handler is made, so that it is made once, and while
+    /// meetings are told that it broke, so that they hear of it before they hear of
+    /// the next one.
+    connecting: Mutex<HashMap<HandlerId, Arc<AsyncMutex<()>>>>,
     pub(crate) numbers: Arc<RouteNumbers>,
 }
 
@@ -153,13 +158,18 @@ impl Links {
             controller,
             directory,
             links: Mutex::default(),
-            connecting: AsyncMutex::default(),
+            connecting: Mutex::default(),
             numbers: Arc::default(),
         }
     }
 
     pub(crate) fn get(&self, handler: HandlerId) -> Option<Arc<Link>> {
         lock(&self.links).get(&handler).cloned()
+    }
+
+    async fn turn(&self, handler: HandlerId) -> OwnedMutexGuard<()> {
+        let turns = Arc::clone(lock(&self.connecting).entry(handler).or_default());
+        turns.lock_owned().await
     }
 
     fn request(&self) -> RegisterController {
@@ -176,7 +186,7 @@ pub(crate) async fn connect(inner: &Arc<Inner>, id: HandlerId) -> Result<Arc<Lin
     if let Some(link) = links.get(id) {
         return Ok(link);
     }
-    let _connecting = links.connecting.lock().await;
+    let _turn = links.turn(id).await;
     if let Some(link) = links.get(id) {
         return Ok(link);
     }
@@ -217,9 +227,12 @@ async fn listen(inner: Arc<Inner>, link: Arc<Link>, mut events: mpsc::Receiver<H
     refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let event = tokio::select! {
-            event = events.recv() => event,
+            event = timeout(SILENT_MAX, events.recv()) => event.ok().flatten(),
             _ = refresh.tick() => {
-                link.refresh(inner.links.request()).await;
+                let refreshed = link.refresh(inner.links.request());
+                if timeout(SILENT_MAX, refreshed).await.is_err() {
+                    break;
+                }
                 continue;
             }
             () = inner.stop.cancelled() => return,
@@ -264,7 +277,7 @@ async fn loaded(inner: &Inner, link: &Link, load: HandlerLoad) {
 }
 
 async fn lost(inner: &Inner, link: &Arc<Link>) {
-    let _connecting = inner.links.connecting.lock().await;
+    let _turn = inner.links.turn(link.id).await;
     link.gone.store(true, Ordering::SeqCst);
     {
         let mut links = lock(&inner.links.links);

@@ -14,6 +14,8 @@ use url::Url;
 
 use crate::admin::place::{data_folder_default, make_private_folder};
 
+/// Media handlers of one process: everybody has a home and a spare.
+const HANDLERS: usize = 2;
 /// Media handlers of one process at most; each is a path of the one endpoint.
 const HANDLERS_MAX: usize = 16;
 
@@ -40,7 +42,7 @@ Examples:
 
 TCP and UDP of the public port must both be reachable, UDP of the HTTP/3 port
 may be (clients do without it). Every flag can stand in the
-configuration file and in the environment: handlers = 2, DARKTOWER_HANDLERS=2.")]
+configuration file and in the environment: handlers = 3, DARKTOWER_HANDLERS=3.")]
 pub(crate) struct Args {
     /// Folder for the database, keys and the certificate
     #[arg(long, value_name = "DIR")]
@@ -71,7 +73,7 @@ pub(crate) struct Args {
     #[arg(long = "origin", visible_alias = "allow-origin", value_name = "ORIGIN")]
     origins: Vec<String>,
 
-    /// Media handlers [default: 1]
+    /// Media handlers; with two or more a meeting outlives one of them [default: 2]
     #[arg(long, value_name = "N")]
     handlers: Option<usize>,
 
@@ -166,7 +168,7 @@ impl Default for Settings {
             cert: None,
             key: None,
             origins: Vec::new(),
-            handlers: 1,
+            handlers: HANDLERS,
             metrics: None,
             auth: auth_controller::Config::default(),
             global: global_controller::Config::default(),

@@ -14,7 +14,8 @@ use dt_transport::{Session as _, SessionError};
 use serde_json::json;
 
 use crate::{
-    people::{Person, create, soon, with_server},
+    people::{Person, create, with_server},
+    playing::soon,
     raw::Raw,
 };
 

@@ -8,7 +8,8 @@ use dt_transport::{SendStream as _, Session as _};
 use dt_wire::framing::{self, Framed, RTT_TAG};
 
 use crate::{
-    people::{BOTH, Person, create, soon, with_server},
+    people::{BOTH, Person, create, with_server},
+    playing::soon,
     raw::Raw,
 };
 
@@ -98,7 +99,7 @@ async fn nothing_reaches_the_other_meeting(
         while let Ok(frame) = tokio::time::timeout_at(until, person.frames.recv()).await {
             let frame = frame.context("the seat is over")?;
             ensure!(
-                crate::people::sender(&frame)? != "Mallory",
+                crate::playing::Mark::of(&frame)?.sender != "Mallory",
                 "Mallory got in"
             );
             counts[usize::from(frame.kind == MediaKind::Video)] += 1;

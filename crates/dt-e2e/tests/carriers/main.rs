@@ -7,5 +7,7 @@ mod isolation;
 mod journeys;
 mod outage;
 mod people;
+#[path = "../playing/mod.rs"]
+mod playing;
 mod raw;
 mod udp;

@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use dt_client::{Event, MediaKind, Transport};
 
 use crate::{
-    people::{Person, create, soon, with_server},
+    people::{Person, create, with_server},
+    playing::soon,
     udp::Wire,
 };
 

@@ -7,11 +7,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use bytes::Bytes;
 use dt_client::{
-    Api, AudioLevel, Event, JoinOptions, Joined, Layout, MediaFrame, MediaKind, Meeting,
-    MeetingAccess, NewMeeting, NewSettings, Publication, Publisher, ReceivedFrame, Transport,
-    now_us,
+    Api, Event, JoinOptions, Joined, Layout, MediaKind, Meeting, MeetingAccess, NewMeeting,
+    NewSettings, Publication, ReceivedFrame, Transport,
 };
 use dt_e2e::Server;
 use tokio::{
@@ -20,18 +18,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// For whatever a test waits for.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
-/// A group of pictures has so many.
-const GROUP: u64 = 25;
+use crate::playing::{self, Mark, soon};
 
 pub(crate) const BOTH: [Transport; 2] = [Transport::WebTransport, Transport::WebSocket];
-
-pub(crate) async fn soon<T>(what: &str, wanted: impl Future<Output = T>) -> Result<T> {
-    tokio::time::timeout(DEADLINE, wanted)
-        .await
-        .with_context(|| format!("waiting for {what}"))
-}
 
 /// Runs a test against a server of its own.
 pub(crate) fn with_server<T, F>(test: T) -> Result<()>
@@ -93,7 +82,7 @@ impl Person {
         let stop = CancellationToken::new();
         let mut players = JoinSet::new();
         for publisher in publishers {
-            players.spawn(play(publisher, name, stop.clone()));
+            players.spawn(playing::play(publisher, name, stop.clone()));
         }
         Ok(Self {
             meeting,
@@ -115,9 +104,9 @@ impl Person {
         soon("pictures and sound", async {
             while !seen.is_superset(&wanted) {
                 let frame = self.frames.recv().await.context("the seat is over")?;
-                let by = sender(&frame)?;
-                ensure!(people.contains(&by.as_str()), "{by} got in");
-                seen.insert((by, frame.kind == MediaKind::Video));
+                let Mark { sender, .. } = Mark::of(&frame)?;
+                ensure!(people.contains(&sender.as_str()), "{sender} got in");
+                seen.insert((sender, frame.kind == MediaKind::Video));
             }
             Ok(())
         })
@@ -145,7 +134,11 @@ impl Person {
     pub(crate) fn carrier(&self) -> Result<&'static str> {
         let carriers = self.meeting.carriers();
         ensure!(
-            carriers.media == [carriers.signaling],
+            !carriers.media.is_empty()
+                && carriers
+                    .media
+                    .iter()
+                    .all(|media| *media == carriers.signaling),
             "connected in several ways: {carriers:?}"
         );
         Ok(carriers.signaling.name())
@@ -158,43 +151,5 @@ impl Person {
         }
         self.meeting.leave().await;
         Ok(())
-    }
-}
-
-/// Who sent a frame, as its payload says.
-pub(crate) fn sender(frame: &ReceivedFrame) -> Result<String> {
-    let text = std::str::from_utf8(&frame.payload).context("a frame is spoilt")?;
-    let (name, rest) = text.split_once('|').context("a frame is spoilt")?;
-    ensure!(rest.bytes().all(|byte| byte == b'.'), "a frame is spoilt");
-    Ok(name.to_owned())
-}
-
-fn marked(name: &str, bytes: usize) -> Bytes {
-    let mut payload = format!("{name}|").into_bytes();
-    payload.resize(bytes, b'.');
-    payload.into()
-}
-
-/// Plays until told to stop: sound every 20 ms, or pictures every 40 ms.
-async fn play(mut publisher: Publisher, name: &'static str, stop: CancellationToken) {
-    let sound = publisher.publication().codec == dt_client::FourCc::Opus;
-    let level = AudioLevel {
-        voice: true,
-        below_overload_db: 10,
-    };
-    let every = Duration::from_millis(if sound { 20 } else { 40 });
-    let mut tick = tokio::time::interval(every);
-    let mut number = 0_u64;
-    while stop.run_until_cancelled(tick.tick()).await.is_some() {
-        let frame = if sound {
-            MediaFrame::audio(now_us(), level, marked(name, 80))
-        } else {
-            let key = number.is_multiple_of(GROUP) || publisher.take_key_frame_request();
-            let bytes = if key { 20_000 } else { 3000 };
-            MediaFrame::video(now_us(), key, marked(name, bytes))
-        };
-        // Not wanted, or late: the next one is on its way.
-        let _ = publisher.send(&frame);
-        number += 1;
     }
 }

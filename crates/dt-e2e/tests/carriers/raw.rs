@@ -19,7 +19,7 @@ use dt_wire::{
     },
 };
 
-use crate::people::soon;
+use crate::playing::soon;
 
 type Send = <RacingSession as Session>::Send;
 type Recv = <RacingSession as Session>::Recv;

@@ -26,7 +26,7 @@ use dt_wire::{
     framing::{self, Decoder, Framed},
     internal::{
         AssignMeeting, ControllerHeartbeat, ControllerHeartbeatResponse, Endpoint, HandlerEvent,
-        HandlerHeartbeat, HandlerHeartbeatResponse, MeetingConfig, RegisterController,
+        HandlerHeartbeat, HandlerHeartbeatResponse, HandlerLoad, MeetingConfig, RegisterController,
         RegisterControllerResponse, RegisterMediaHandler, RegisterMediaHandlerResponse,
         RegisterMeetingController, RegisterMeetingControllerResponse, RegisterParticipant,
         RegisterParticipantResponse, RouteMediaCommand, RouteMediaResponse, TelemetryRequest,
@@ -48,6 +48,16 @@ pub(crate) const KEY: [u8; 32] = [7; 32];
 /// Far above anything that should happen; the clock is virtual.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// As often as a handler does.
+const BEAT_EVERY: Duration = Duration::from_millis(500);
+
+fn about_all(load: HandlerLoad) -> HandlerEvent {
+    HandlerEvent {
+        event: Some(handler_event::Event::Load(load)),
+        ..HandlerEvent::default()
+    }
+}
+
 /// A media handler that writes down what it is told.
 pub(crate) struct Recorder {
     pub(crate) id: HandlerId,
@@ -57,6 +67,8 @@ pub(crate) struct Recorder {
     listener: Mutex<Option<mpsc::Sender<HandlerEvent>>>,
     /// The hash that clients pin.
     pub(crate) certificate: Mutex<Bytes>,
+    /// What it says of itself, unless it is silent.
+    said: Arc<Mutex<Option<HandlerLoad>>>,
     /// Registrations wait while this is false.
     answers: watch::Sender<bool>,
     /// Nobody gets through to it.
@@ -75,6 +87,7 @@ impl Recorder {
             routes: Mutex::default(),
             listener: Mutex::default(),
             certificate: Mutex::new(Bytes::from_static(&[1; 32])),
+            said: Arc::new(Mutex::new(Some(HandlerLoad::default()))),
             answers: watch::Sender::new(true),
         }
     }
@@ -91,6 +104,18 @@ impl Recorder {
         *self.listener.lock().unwrap() = None;
     }
 
+    /// Its connections stay, and nothing comes by them any more.
+    pub(crate) fn fall_silent(&self) {
+        *self.said.lock().unwrap() = None;
+        self.away.store(true, Ordering::SeqCst);
+    }
+
+    /// It says this of itself, at once and from now on.
+    pub(crate) async fn say(&self, load: HandlerLoad) {
+        *self.said.lock().unwrap() = Some(load);
+        self.send(about_all(load)).await;
+    }
+
     pub(crate) fn come_back(&self) {
         self.away.store(false, Ordering::SeqCst);
     }
@@ -101,16 +126,20 @@ impl Recorder {
     }
 
     pub(crate) async fn tell(&self, meeting: MeetingId, event: handler_event::Event) {
+        let event = HandlerEvent {
+            meeting_id: meeting.to_string(),
+            event: Some(event),
+        };
+        self.send(event).await;
+    }
+
+    async fn send(&self, event: HandlerEvent) {
         let listener = self
             .listener
             .lock()
             .unwrap()
             .clone()
             .expect("a controller listens");
-        let event = HandlerEvent {
-            meeting_id: meeting.to_string(),
-            event: Some(event),
-        };
         listener.send(event).await.unwrap();
     }
 
@@ -188,7 +217,19 @@ impl MediaHandler for Recorder {
 
     async fn telemetry(&self, _: TelemetryRequest) -> RpcResult<mpsc::Receiver<HandlerEvent>> {
         let (sender, receiver) = mpsc::channel(64);
+        let beats = sender.downgrade();
         *self.listener.lock().unwrap() = Some(sender);
+        let said = Arc::clone(&self.said);
+        tokio::spawn(async move {
+            while let Some(sender) = beats.upgrade() {
+                let load = *said.lock().unwrap();
+                if let Some(load) = load {
+                    let _ = sender.send(about_all(load)).await;
+                }
+                drop(sender);
+                tokio::time::sleep(BEAT_EVERY).await;
+            }
+        });
         Ok(receiver)
     }
 }

@@ -13,6 +13,8 @@ use dt_wire::{
     },
 };
 
+use tokio::time::Instant;
+
 use crate::bench::{Bench, Client, code, eventually};
 
 async fn directive(client: &mut Client) -> SendDirective {
@@ -112,6 +114,24 @@ async fn a_handler_that_goes_is_left_at_once_and_told_everything_when_it_is_back
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_handler_that_falls_silent_is_left_within_two_seconds_and_holds_up_no_other() {
+    let bench = Bench::at(3, 10, |_| {}).await;
+    let (mut ana, _) = bench.join("Ana", Role::Host).await;
+    ana.publish(StreamType::Audio, 1).await;
+    sends_to(&mut ana, &bench, &[0, 1]).await;
+    // Two at once, so that whoever waits for the one would hold up the other.
+    bench.handlers[0].fall_silent();
+    bench.handlers[1].fall_silent();
+    let silent_at = Instant::now();
+    sends_to(&mut ana, &bench, &[2]).await;
+    let noticed = silent_at.elapsed();
+    assert!(noticed <= Duration::from_millis(2100), "{noticed:?}");
+    // Nothing is noticed where everything is well.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(bench.handlers[2].unregistered.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_link_has_a_number_of_those_that_its_receiver_gave() {
     let one_each = |config: &mut meeting_controller::Config| {
         config.meeting.handler_participants = 1;
@@ -185,8 +205,7 @@ async fn people_are_moved_away_from_a_handler_that_is_going_to_stop() {
         load_permille: 100,
         draining: true,
     };
-    let nowhere = dt_ids::MeetingId::from_bytes([0; 16]);
-    bench.handlers[0].tell(nowhere, Event::Load(draining)).await;
+    bench.handlers[0].say(draining).await;
     sends_to(&mut ana, &bench, &[1, 0]).await;
     // Nothing flows that could shorten the steps of the move.
     tokio::time::sleep(Duration::from_secs(3)).await;
