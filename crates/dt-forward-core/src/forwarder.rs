@@ -381,6 +381,14 @@ impl Forwarder {
         self.participants.contains_key(&participant)
     }
 
+    /// Whose a stream is, as datagrams say it.
+    #[must_use]
+    pub fn sender(&self, stream: StreamId) -> Option<UserId> {
+        let source = self.sources.get(&stream)?;
+        let here = self.participants.get(&source.owner).map(|p| p.user_id);
+        here.or_else(|| source.feeds.inlets().next().map(|inlet| inlet.user_id))
+    }
+
     /// Participants that are registered.
     #[must_use]
     pub fn participant_count(&self) -> usize {

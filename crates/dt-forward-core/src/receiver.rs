@@ -14,6 +14,7 @@ use crate::{
     Class, Detail, PathSample,
     allocation::{self, Ask, Share},
     bandwidth::{Estimator, Wish},
+    rates::Rates,
 };
 
 /// Tiles of a report at most; more are not looked at.
@@ -139,6 +140,8 @@ pub(crate) struct Receiver {
     /// Sound goes to it twice.
     pub(crate) repeats: bool,
     calm_since: Option<Instant>,
+    /// Sound that was made here, and is of no source.
+    pub(crate) made_here: Rates,
 }
 
 impl Receiver {
@@ -160,6 +163,7 @@ impl Receiver {
             slack_bps: f64::INFINITY,
             repeats: false,
             calm_since: None,
+            made_here: Rates::default(),
         }
     }
 

@@ -40,6 +40,14 @@ impl Forwarder {
         }
     }
 
+    /// A session was given so many bytes of sound that was made here. They are paid
+    /// for before pictures, as all sound is.
+    pub fn made_here(&mut self, session: SessionKey, bytes: usize, now: Instant) {
+        if let Some(receiver) = self.receivers.get_mut(&session) {
+            receiver.made_here.add(bytes, false, now);
+        }
+    }
+
     /// Whether anything is routed to a session.
     #[must_use]
     pub fn receives(&self, session: SessionKey) -> bool {
@@ -79,7 +87,7 @@ impl Forwarder {
         let Some(receiver) = self.receivers.get_mut(&session) else {
             return;
         };
-        let mut audio_bps = 0.0;
+        let mut audio_bps = receiver.made_here.measured_bps(now);
         let mut requests = Vec::new();
         let mut hidden = Vec::new();
         for stream in receiver.subscriptions.keys() {

@@ -1,6 +1,7 @@
 //! Tests of single rules; `tests/simulation.rs` tests them all together.
 
 mod forwarding;
+mod made_here;
 mod orders;
 mod slowness;
 
