@@ -95,7 +95,10 @@ pub enum LayoutError {
     #[error("slot {0} is used by a subscribed stream")]
     SlotTaken(dt_ids::Slot),
     /// The server can't hear what it would have to mix.
-    #[error("this meeting is encrypted from end to end: the server can't mix what it can't hear")]
+    #[error(
+        "this meeting is encrypted from end to end, and the server can't mix what it can't hear: \
+         leave mix_audio out, or create a meeting with enable_e2e_encryption false"
+    )]
     Encrypted,
     /// There is a layout: it can be updated.
     #[error("there is a layout already: update it instead")]
@@ -113,7 +116,8 @@ pub enum SubscribeError {
     Invalid(&'static str),
     /// The server can't read what it would have to encode anew.
     #[error(
-        "this meeting is encrypted from end to end: the server can't encode anew what it can't read"
+        "this meeting is encrypted from end to end, and the server can't encode anew what it can't \
+         read: leave transcoding out, or create a meeting with enable_e2e_encryption false"
     )]
     Encrypted,
     /// Nobody publishes it.

@@ -125,6 +125,11 @@ impl Layout {
         })
     }
 
+    /// Each voice comes by itself.
+    pub(crate) fn without_mix(&mut self) {
+        self.mix_audio = false;
+    }
+
     /// Where the mix goes, if all voices are to be mixed into one.
     pub(crate) fn mix_slot(&self) -> Option<Slot> {
         self.audio.order.first().copied().filter(|_| self.mix_audio)

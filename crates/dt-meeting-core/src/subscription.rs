@@ -96,6 +96,18 @@ impl Subscriber {
         self.overrides.get(&stream)?.what.transcode
     }
 
+    /// What of it was to be made anew comes as it is from now on: the whole mix, if
+    /// the stream is part of it, or the stream alone. Whether anything was.
+    pub(crate) fn take_as_it_is(&mut self, stream: StreamId) -> bool {
+        let mixed = self.mixed.contains(&stream);
+        if mixed && let Some(layout) = &mut self.layout {
+            layout.what.without_mix();
+        }
+        let by_name = self.overrides.get_mut(&stream);
+        let encoded = by_name.and_then(|wanted| wanted.what.transcode.take());
+        mixed || encoded.is_some()
+    }
+
     pub(crate) fn receives(&self, stream: StreamId) -> bool {
         self.assigned.values().any(|s| *s == stream)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dt_ids::HandlerId;
 use dt_wire::internal::Endpoint;
 
-use crate::GatherConfig;
+use crate::{GatherConfig, ProcessingConfig};
 
 /// Everything that can be set; [`Config::new`] gives the defaults.
 #[derive(Debug, Clone)]
@@ -49,6 +49,8 @@ pub struct Config {
     pub empty_meeting_max: Duration,
     /// How datagrams are gathered into rounds of sending.
     pub gather: GatherConfig,
+    /// How much sound is mixed and encoded anew.
+    pub processing: ProcessingConfig,
     /// Limits of forwarding.
     pub forward: dt_forward_core::Config,
 }
@@ -75,6 +77,7 @@ impl Config {
             telemetry_interval: Duration::from_secs(2),
             empty_meeting_max: Duration::from_secs(60),
             gather: GatherConfig::default(),
+            processing: ProcessingConfig::default(),
             forward: dt_forward_core::Config::default(),
         }
     }

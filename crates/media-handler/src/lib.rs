@@ -58,6 +58,7 @@ pub use gather::GatherConfig;
 use meeting::{Meeting, State};
 use port::SessionKeys;
 use processing::Threads;
+pub use processing::{Opus, ProcessingConfig};
 use warm::Warm;
 
 /// A media handler. Dropping the last handle ends its timers; sessions are ended
@@ -124,7 +125,7 @@ impl MediaHandler {
             events: Arc::new(Events::new(config.controllers_max)),
             flush: Arc::default(),
             session_keys: SessionKeys::default(),
-            threads: Threads::default(),
+            threads: Threads::new(config.processing),
             warm: Warm::new(config.warm_sessions_max),
             sessions: AtomicUsize::new(0),
             endpoint: Mutex::new(config.endpoint.clone()),

@@ -26,7 +26,6 @@ use crate::{
     Inner, events::Events, fan_out::FanOut, flush::Flush, lock, now, port::Port,
     processing::Processing,
 };
-pub(crate) use processed::ProcessedRouteError;
 
 /// A meeting. Its lock is held for one input and the outputs of it, and never
 /// across a wait; the order of outputs is kept because they are carried out
@@ -48,6 +47,8 @@ pub(crate) struct State {
     links: HashMap<SessionKey, Port>,
     cascade: Weak<Inner>,
     processing: Processing,
+    /// Microphones that are heard at once at most.
+    heard_max: usize,
     fan_out: FanOut,
     speakers: Vec<ParticipantId>,
     /// Counts already given to the metrics.
@@ -73,6 +74,7 @@ impl Meeting {
             links: HashMap::new(),
             cascade: Weak::clone(&cascade),
             processing: Processing::default(),
+            heard_max: config.gates.open_max,
             fan_out: FanOut::default(),
             speakers: Vec::new(),
             reported: Counters::default(),

@@ -20,11 +20,7 @@ use dt_wire::{
 };
 use tokio::sync::mpsc;
 
-use crate::{
-    Inner, MediaHandler, cascade, lock,
-    meeting::{Meeting, ProcessedRouteError},
-    now, processing,
-};
+use crate::{Inner, MediaHandler, cascade, lock, meeting::Meeting, now, processing};
 
 #[async_trait]
 impl dt_rpc::MediaHandler for MediaHandler {
@@ -94,14 +90,16 @@ impl dt_rpc::MediaHandler for MediaHandler {
             .collect::<RpcResult<_>>()?;
         let links = cascade::links(&request)?;
         let meeting = self.inner.meeting_for(&request.meeting_id)?;
-        let applied = meeting
+        let routed = meeting
             .with(|s| s.route(source, destinations, links, processed, generation))
-            .map_err(processed_route_error)?;
+            .map_err(route_error)?;
+        let left_out = routed.not_made_anew.iter();
         Ok(RouteMediaResponse {
             applied: Some(internal::Generation {
-                lease: applied.lease,
-                counter: applied.counter,
+                lease: routed.applied.lease,
+                counter: routed.applied.counter,
             }),
+            not_made_anew_ids: left_out.map(ToString::to_string).collect(),
         })
     }
 
@@ -206,13 +204,6 @@ fn register_error(error: RegisterError) -> RpcError {
             RpcError::Capacity(error.to_string())
         }
         RegisterError::StreamTaken(_) => RpcError::Invalid(error.to_string()),
-    }
-}
-
-fn processed_route_error(error: ProcessedRouteError) -> RpcError {
-    match error {
-        ProcessedRouteError::Route(error) => route_error(error),
-        ProcessedRouteError::NoThread => RpcError::Capacity(error.to_string()),
     }
 }
 

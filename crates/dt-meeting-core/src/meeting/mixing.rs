@@ -2,22 +2,59 @@
 //! encoded for a lower bitrate. Only where the handler can read it.
 
 use dt_frame::FourCc;
-use dt_ids::{Slot, UserId};
+use dt_ids::{HandlerId, ParticipantId, Slot, StreamId, UserId};
 use dt_wire::{
     internal::RoutingOptions,
-    v1::{Carrier, StreamAssignment, StreamType, Transcoding},
+    v1::{
+        Carrier, ErrorCode, ErrorMessage, StreamAssignment, StreamType, Transcoding,
+        server_message::Body,
+    },
 };
 
 use super::Meeting;
 use crate::{
+    Effect,
     error::{LayoutError, SubscribeError},
     layout::Layout,
     seat::Seat,
     streams::Published,
     subscription::Subscriber,
+    time::Time,
 };
 
 impl Meeting {
+    /// The handler has too much to do to make a stream anew for these. They get it
+    /// as it was sent, of a mix all voices, and are told so.
+    pub fn handle_not_made_anew(
+        &mut self,
+        handler: HandlerId,
+        stream: StreamId,
+        people: &[ParticipantId],
+        now: Time,
+    ) -> Vec<Effect> {
+        for participant in people {
+            let Some(user) = self.roster.by_participant(*participant) else {
+                continue;
+            };
+            let Some(seat) = self.roster.get_mut(user) else {
+                continue;
+            };
+            // Who has moved meanwhile asks another one.
+            if seat.place.home() != handler || !seat.subscriber.take_as_it_is(stream) {
+                continue;
+            }
+            self.routes.touch(stream);
+            self.plan_and_push(user, now);
+            let error = ErrorMessage::with(
+                ErrorCode::CapacityExceeded,
+                "the server has too much to do to mix or encode sound anew: you get each voice \
+                 as it was sent; ask again later",
+            );
+            self.push(user, Body::Error(error), now);
+        }
+        self.settle(now)
+    }
+
     pub(super) fn check_mixing(&self, layout: &Layout) -> Result<(), LayoutError> {
         match layout.mix_slot() {
             Some(_) if self.is_encrypted() => Err(LayoutError::Encrypted),
@@ -34,14 +71,10 @@ impl Meeting {
         if self.is_encrypted() {
             return Err(SubscribeError::Encrypted);
         }
-        if !stream.is_audio() || wanted.codec.parse::<FourCc>().ok() != Some(FourCc::Opus) {
+        if !is_readable(stream) || wanted.codec.parse::<FourCc>().ok() != Some(FourCc::Opus) {
             return Err(SubscribeError::Invalid(
-                "this server encodes anew sound alone, with the codec opus",
-            ));
-        }
-        if !is_readable(stream) {
-            return Err(SubscribeError::Invalid(
-                "this server encodes anew only sound that is sent as datagrams",
+                "this server encodes anew sound alone, with the codec opus: leave transcoding \
+                 out, and limit pictures by max_bitrate",
             ));
         }
         Ok(wanted.bitrate)
@@ -69,7 +102,7 @@ impl Meeting {
 
 /// Whether a handler can take the stream's sound apart.
 pub(crate) fn is_readable(stream: &Published) -> bool {
-    stream.carrier == Carrier::Datagram && stream.encoded == FourCc::Opus
+    stream.is_audio() && stream.encoded == FourCc::Opus
 }
 
 /// What a handler is told of how a receiver gets a stream.

@@ -113,7 +113,7 @@ impl Meeting {
         Ok(Body::Ack(Ack {}))
     }
 
-    fn plan_and_push(&mut self, user: UserId, now: Time) {
+    pub(super) fn plan_and_push(&mut self, user: UserId, now: Time) {
         if self.plan_one(user) {
             let assignments = self.assignments(user);
             self.push(user, Body::StreamAssignments(assignments), now);

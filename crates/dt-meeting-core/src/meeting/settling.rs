@@ -132,7 +132,7 @@ impl Meeting {
             kind: stream.kind,
             muted: stream.muted,
             codec: stream.encoded,
-            mixable: stream.is_audio() && is_readable(stream),
+            mixable: is_readable(stream),
             rank: self.speakers.rank(stream.owner),
             promoted_rank: self.speakers.promoted_rank(stream.owner),
             last_spoke: self.speakers.last_spoke(stream.owner),

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Weak};
 
 use bytes::Bytes;
 use dt_forward_core::{Generation, Links, RouteError, SessionKey, Subscription};
-use dt_ids::{ParticipantId, StreamId};
+use dt_ids::{ParticipantId, StreamId, UserId};
+use dt_mix_core::SourceId;
 
 use super::{Meeting, State};
 use crate::{
@@ -12,19 +13,13 @@ use crate::{
     processing::{NoThread, Processed},
 };
 
-/// A route that is not carried out.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ProcessedRouteError {
-    #[error(transparent)]
-    Route(#[from] RouteError),
-    #[error("this handler can't mix or encode anything more")]
-    NoThread,
-}
-
-impl From<NoThread> for ProcessedRouteError {
-    fn from(NoThread: NoThread) -> Self {
-        Self::NoThread
-    }
+/// A route that was carried out.
+#[derive(Debug)]
+pub(crate) struct Routed {
+    /// The generation now in force.
+    pub(crate) applied: Generation,
+    /// Who was to get it made anew, with too much to do for that.
+    pub(crate) not_made_anew: Vec<ParticipantId>,
 }
 
 impl State {
@@ -35,19 +30,33 @@ impl State {
         source: StreamId,
         mut destinations: Vec<(ParticipantId, Subscription)>,
         links: Links,
-        processed: Vec<Processed>,
+        mut processed: Vec<Processed>,
         generation: Generation,
-    ) -> Result<Generation, ProcessedRouteError> {
-        let routed = self.tapped(source, !processed.is_empty()).and_then(|tap| {
-            destinations.extend(tap);
-            let forwarder = &mut self.forwarder;
-            Ok(forwarder.route_over(source, destinations, links, generation, now())?)
-        });
+    ) -> Result<Routed, RouteError> {
+        let (tap, mut not_made_anew) = self.tapped(source, &mut processed);
+        destinations.extend(tap);
+        let forwarder = &mut self.forwarder;
+        let routed = forwarder.route_over(source, destinations, links, generation, now());
         if matches!(routed, Ok(applied) if applied == generation) {
             self.processing.set(source, generation, processed);
+        } else {
+            not_made_anew.clear();
         }
+        let heard_max = self.heard_max;
+        self.processing.count(heard_max);
         self.processing.settle(&mut self.forwarder);
-        routed
+        Ok(Routed {
+            applied: routed?,
+            not_made_anew,
+        })
+    }
+
+    /// A source that goes through the tap, and whose it is.
+    pub(crate) fn processed_source(&self, stream: StreamId) -> Option<(SourceId, UserId)> {
+        Some((
+            self.processing.source(stream)?,
+            self.forwarder.sender(stream)?,
+        ))
     }
 
     /// Forgets a participant, also as one who gets something made anew.
@@ -62,6 +71,7 @@ impl State {
         // An order that was overtaken changes nothing.
         if !forwarder.is_registered(participant) {
             self.processing.forget(participant);
+            self.processing.count(self.heard_max);
             self.processing.settle(forwarder);
         }
     }
@@ -75,22 +85,36 @@ impl State {
         }
     }
 
-    /// The destination for what is made anew of a source, if anything is.
+    /// The destination for what is made anew of a source, if anything is, and for
+    /// whom it can't be.
     fn tapped(
         &mut self,
         source: StreamId,
-        any: bool,
-    ) -> Result<Option<(ParticipantId, Subscription)>, ProcessedRouteError> {
-        if !any {
-            return Ok(None);
+        processed: &mut Vec<Processed>,
+    ) -> (Option<(ParticipantId, Subscription)>, Vec<ParticipantId>) {
+        if processed.is_empty() {
+            return (None, Vec::new());
         }
-        let inner = self.cascade.upgrade().ok_or(NoThread)?;
-        let me = Weak::clone(&self.me);
-        let (forwarder, ports) = (&mut self.forwarder, &mut self.ports);
-        let tap = self
-            .processing
-            .destination(source, &inner.threads, &me, forwarder, ports)?;
-        Ok(Some(tap))
+        let opened = self.cascade.upgrade().and_then(|inner| {
+            let me = Weak::clone(&self.me);
+            let (forwarder, ports) = (&mut self.forwarder, &mut self.ports);
+            let threads = &inner.threads;
+            let to = self
+                .processing
+                .destination(source, threads, &me, forwarder, ports);
+            let to = to.map_err(|NoThread| ()).ok()?;
+            let left_out = self
+                .processing
+                .admit(source, processed, threads, self.heard_max);
+            Some((to, left_out))
+        });
+        match opened {
+            Some((to, left_out)) => ((!processed.is_empty()).then_some(to), left_out),
+            None => {
+                let all = processed.drain(..);
+                (None, all.map(|processed| processed.participant).collect())
+            }
+        }
     }
 }
 
@@ -98,8 +122,9 @@ impl Meeting {
     /// Sends datagrams that were made here, each to its receiver's newest session.
     pub(crate) fn send_processed(&self, datagrams: Vec<(ParticipantId, Bytes)>) {
         let mut receivers = BTreeMap::new();
+        let now = now();
         {
-            let state = lock(&self.state);
+            let mut state = lock(&self.state);
             let mut newest: BTreeMap<ParticipantId, SessionKey> = BTreeMap::new();
             for (session, (participant, port)) in &state.ports {
                 let newer = newest
@@ -110,8 +135,13 @@ impl Meeting {
                     receivers.insert(*participant, port.receiver());
                 }
             }
+            for (participant, datagram) in &datagrams {
+                if let Some(session) = newest.get(participant) {
+                    let bytes = datagram.len();
+                    state.forwarder.made_here(*session, bytes, now);
+                }
+            }
         }
-        let now = now();
         for (participant, datagram) in datagrams {
             if let Some(receiver) = receivers.get(&participant)
                 && !receiver.send_sound(&datagram, now)

@@ -7,48 +7,84 @@
 //! too. What it is given goes to a thread of its own (`worker`), which decodes,
 //! mixes by the rules of `dt-mix-core`, encodes and sends.
 //!
+//! What is asked for is bounded (`capacity`): who is not taken is named in the
+//! answer to the order, and nothing else changes for anybody.
+//!
 //! Deliberately absent: pictures.
 
+mod capacity;
+mod intake;
 mod opus;
 mod orders;
 mod worker;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, Weak},
+    time::Duration,
 };
 
-use bytes::Bytes;
 use dt_forward_core::{Class, Forwarder, Generation, SessionKey, Subscription};
-use dt_frame::{DatagramHeader, FrameType, SlotLabel};
+use dt_frame::SlotLabel;
 use dt_ids::{ParticipantId, Slot, StreamId, UserId};
 use dt_mix_core::{ListenerId, SourceId, Wish};
-use dt_transport::PathStats;
+use tokio::task::JoinHandle;
 
+use capacity::{Demand, Share};
+use intake::Intake;
+pub use opus::Opus;
 pub(crate) use orders::{How, Processed, split};
-use worker::{Address, Inbox, Packet, Wanted, Work, Worker};
+use worker::{Address, Inbox, Wanted, Work, Worker};
 
-use crate::{
-    lock,
-    meeting::Meeting,
-    now,
-    port::{Carrier, Port},
-};
+use crate::{lock, meeting::Meeting, now, port::Port};
 
-/// Threads at most; meetings are spread over them.
-const THREADS_MAX: usize = 4;
+/// How much of the machine is used to make sound anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessingConfig {
+    /// Threads at most. Each meeting has one of them.
+    pub threads_max: usize,
+    /// CPU time a second that one of them is asked for at most; whoever asks for
+    /// more is refused.
+    pub busy_max: Duration,
+}
+
+impl Default for ProcessingConfig {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            // Forwarding has the rest.
+            threads_max: (cores / 2).clamp(1, 4),
+            busy_max: Duration::from_millis(600),
+        }
+    }
+}
+
 /// Numbers of taps among the sessions of a meeting, which count from 0.
 const TAP_KEYS: u64 = 1 << 63;
 
 /// The threads of a handler, started when they are needed.
-#[derive(Default)]
 pub(crate) struct Threads {
+    config: ProcessingConfig,
     workers: Mutex<Vec<Worker>>,
     begun: std::sync::atomic::AtomicU64,
 }
 
 impl Threads {
-    fn begin(&self, meeting: Weak<Meeting>) -> Option<(Arc<Work>, Inbox)> {
+    pub(crate) fn new(config: ProcessingConfig) -> Self {
+        Self {
+            config,
+            workers: Mutex::default(),
+            begun: std::sync::atomic::AtomicU64::default(),
+        }
+    }
+
+    /// What one of them may be asked for, in microseconds a second.
+    fn max_us(&self) -> u64 {
+        u64::try_from(self.config.busy_max.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The one that is asked for least has this meeting from now on.
+    fn begin(&self, meeting: Weak<Meeting>) -> Option<(Arc<Work>, Inbox, Share)> {
         let id = self
             .begun
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -58,14 +94,13 @@ impl Threads {
             wanted: Mutex::default(),
         });
         let mut workers = lock(&self.workers);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let place = usize::try_from(id).unwrap_or(0) % cores.min(THREADS_MAX);
-        if place >= workers.len() {
-            workers.push(Worker::start()?);
+        let busy = |workers: &[Worker]| workers.iter().all(|worker| worker.asked().us() > 0);
+        if busy(&workers) && workers.len() < self.config.threads_max {
+            workers.extend(Worker::start());
         }
-        let worker = workers.get(place)?;
+        let worker = workers.iter().min_by_key(|worker| worker.asked().us())?;
         worker.begin(&work).then_some(())?;
-        Some((work, worker.inbox()))
+        Some((work, worker.inbox(), worker.asked().share()))
     }
 }
 
@@ -86,6 +121,15 @@ pub(crate) struct Processing {
 struct Tap {
     participant: ParticipantId,
     work: Arc<Work>,
+    share: Share,
+    /// Reads what comes on streams.
+    streams: JoinHandle<()>,
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.streams.abort();
+    }
 }
 
 /// The threads can't take another meeting.
@@ -132,13 +176,16 @@ impl Processing {
         if let Some(tap) = &self.tap {
             return Ok((tap.participant, how));
         }
-        let (work, inbox) = threads.begin(Weak::clone(meeting)).ok_or(NoThread)?;
-        let meeting = work.id;
-        let carrier = Arc::new(Intake { meeting, inbox });
-        // Nobody reads what would be written to it; datagrams are all it takes.
-        let (port, ..) = Port::new(carrier);
+        let (work, inbox, share) = threads.begin(Weak::clone(meeting)).ok_or(NoThread)?;
+        let carrier = Arc::new(Intake {
+            meeting: work.id,
+            inbox: inbox.clone(),
+        });
+        let (port, _, ends) = Port::new(carrier);
         let participant = ParticipantId::random();
         let session = SessionKey(TAP_KEYS | self.taps);
+        let given = (work.id, inbox);
+        let streams = intake::streams(ends.streams, Weak::clone(meeting), session, given);
         self.taps += 1;
         let registered =
             forwarder.register(participant, UserId(0), &[], Generation::default(), now());
@@ -147,8 +194,86 @@ impl Processing {
         forwarder
             .session_up(participant, session, now())
             .map_err(|_| NoThread)?;
-        self.tap = Some(Tap { participant, work });
+        self.tap = Some(Tap {
+            participant,
+            work,
+            share,
+            streams: tokio::spawn(streams),
+        });
         Ok((participant, how))
+    }
+
+    /// The number of a source that goes through the tap.
+    pub(crate) fn source(&self, stream: StreamId) -> Option<SourceId> {
+        self.sources.get(&stream).copied()
+    }
+
+    /// Takes what there is room for of those who are to get a source made anew:
+    /// all of them, or those who get it already. Who is left out.
+    pub(crate) fn admit(
+        &mut self,
+        source: StreamId,
+        wanted: &mut Vec<Processed>,
+        threads: &Threads,
+        heard_max: usize,
+    ) -> Vec<ParticipantId> {
+        let cost = |list: &[Processed]| self.demand(Some((source, list))).cost_us(heard_max);
+        let all = cost(wanted);
+        let before = self.wanted.get(&source).map(|(_, to)| to.as_slice());
+        let before = before.unwrap_or_default();
+        let had = |one: &Processed| {
+            let same =
+                |other: &Processed| (other.participant, other.how) == (one.participant, one.how);
+            before.iter().any(same)
+        };
+        let (old, new): (Vec<_>, Vec<_>) = wanted.iter().copied().partition(had);
+        let fewer = cost(&old);
+        let Some(tap) = &mut self.tap else {
+            return Vec::new();
+        };
+        if tap.share.resize(all, threads.max_us()) {
+            return Vec::new();
+        }
+        // No more than before.
+        tap.share.resize(fewer, u64::MAX);
+        *wanted = old;
+        new.iter().map(|processed| processed.participant).collect()
+    }
+
+    /// What is wanted, with this instead of what is wanted of one source.
+    fn demand(&self, instead: Option<(StreamId, &[Processed])>) -> Demand {
+        let others = self.wanted.iter().map(|(id, (_, to))| (*id, to.as_slice()));
+        let others = others.filter(|(id, _)| instead.is_none_or(|(source, _)| *id != source));
+        let mut demand = Demand::default();
+        let mut mixes = BTreeSet::new();
+        for (_, to) in others.chain(instead) {
+            let mut bitrates = BTreeSet::new();
+            let mut mixed = false;
+            for processed in to {
+                match processed.how {
+                    How::Mix => {
+                        mixed = true;
+                        mixes.insert(processed.participant);
+                    }
+                    How::Alone { bitrate_bps } => {
+                        bitrates.insert(bitrate_bps);
+                    }
+                }
+            }
+            demand.mixed += usize::from(mixed);
+            demand.alone += usize::from(!bitrates.is_empty());
+            demand.encodings += bitrates.len();
+        }
+        demand.mixes = mixes.len();
+        demand
+    }
+
+    /// Nothing is counted that is not wanted any more.
+    pub(crate) fn count(&mut self, heard_max: usize) {
+        let cost_us = self.demand(None).cost_us(heard_max);
+        if let Some(tap) = &mut self.tap {
+            tap.share.resize(cost_us, u64::MAX);
+        }
     }
 
     /// An order of the controller has become the one in force.
@@ -250,47 +375,4 @@ impl Processing {
             .retain(|_, listener| all.contains_key(listener));
         *lock(&tap.work.wanted) = Some(all);
     }
-}
-
-/// Takes datagrams as a client's connection would.
-struct Intake {
-    meeting: u64,
-    inbox: Inbox,
-}
-
-impl Carrier for Intake {
-    fn datagram_prefix(&self) -> Bytes {
-        Bytes::new()
-    }
-
-    fn send_datagram(&self, datagram: Bytes) {
-        let Ok((header, payload)) = DatagramHeader::split(datagram) else {
-            return;
-        };
-        // A frame of sound that is cut into pieces is none of Opus.
-        let whole = header.flags.start && header.flags.end;
-        if header.frame_type == FrameType::Audio
-            && whole
-            && let Some(label) = header.label()
-        {
-            self.inbox.give(Packet {
-                meeting: self.meeting,
-                source: SourceId(label.slot.get()),
-                user: header.user_id,
-                timestamp_us: header.timestamp_us,
-                payload,
-                came: std::time::Instant::now(),
-            });
-        }
-    }
-
-    fn queued_datagram_bytes(&self) -> usize {
-        0
-    }
-
-    fn path_stats(&self) -> PathStats {
-        PathStats::default()
-    }
-
-    fn close(&self, _: u32, _: &str) {}
 }

@@ -14,16 +14,18 @@ const PACKET_BYTES_MAX: usize = 1000;
 /// Of 0 to 10. Above it little is heard of what it costs.
 const COMPLEXITY: u8 = 5;
 
-/// Makes decoders and encoders of Opus, one channel each.
+/// Makes decoders and encoders of Opus, one channel each, as the media handler mixes
+/// and encodes sound anew with.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Opus;
+pub struct Opus;
 
 /// Of one source.
-pub(crate) struct Decoder(ropus::Decoder);
+pub struct Decoder(ropus::Decoder);
 
 /// Of one encoding.
-pub(crate) struct Encoder {
+pub struct Encoder {
     encoder: ropus::Encoder,
+    bitrate_bps: u32,
     out: Box<[u8; PACKET_BYTES_MAX]>,
 }
 
@@ -36,13 +38,9 @@ impl Codecs for Opus {
     }
 
     fn encoder(&mut self, bitrate_bps: u32) -> Result<Encoder, Failed> {
-        let encoder = ropus::Encoder::builder(RATE_HZ, Channels::Mono, Application::Voip)
-            .bitrate(Bitrate::Bits(bitrate_bps))
-            .complexity(COMPLEXITY)
-            .build()
-            .map_err(|_| Failed)?;
         Ok(Encoder {
-            encoder,
+            encoder: new_encoder(bitrate_bps)?,
+            bitrate_bps,
             out: Box::new([0; PACKET_BYTES_MAX]),
         })
     }
@@ -50,6 +48,14 @@ impl Codecs for Opus {
 
 fn new_decoder() -> Result<ropus::Decoder, Failed> {
     ropus::Decoder::new(RATE_HZ, Channels::Mono).map_err(|_| Failed)
+}
+
+fn new_encoder(bitrate_bps: u32) -> Result<ropus::Encoder, Failed> {
+    ropus::Encoder::builder(RATE_HZ, Channels::Mono, Application::Voip)
+        .bitrate(Bitrate::Bits(bitrate_bps))
+        .complexity(COMPLEXITY)
+        .build()
+        .map_err(|_| Failed)
 }
 
 impl Decoder {
@@ -92,8 +98,17 @@ impl Decode for Decoder {
 
 impl Encode for Encoder {
     fn encode(&mut self, pcm: &[f32]) -> Result<Bytes, Failed> {
-        let bytes = self.encoder.encode_float(pcm, &mut self.out[..]);
-        let bytes = bytes.map_err(|_| Failed)?;
+        let (encoder, out) = (&mut self.encoder, &mut self.out[..]);
+        // As of a decoder: it would end this encoding's past, and nothing else.
+        let encoded = catch_unwind(AssertUnwindSafe(|| encoder.encode_float(pcm, out)));
+        let bytes = match encoded {
+            Ok(bytes) => bytes.map_err(|_| Failed)?,
+            Err(_) => {
+                metrics::counter!("media_encoder_panics_total").increment(1);
+                self.encoder = new_encoder(self.bitrate_bps)?;
+                return Err(Failed);
+            }
+        };
         Ok(Bytes::copy_from_slice(&self.out[..bytes]))
     }
 }

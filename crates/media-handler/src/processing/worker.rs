@@ -1,8 +1,11 @@
 //! A thread that mixes. It has the meetings that were given to it, and the time:
-//! forwarding gives it packets without waiting, and what it can't take is lost.
+//! forwarding gives it packets without waiting, and what it can't take is lost. A
+//! panic in one meeting's sound is our own bug; that meeting begins anew, and the
+//! others do not notice.
 
 use std::{
     collections::{BTreeMap, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering},
@@ -17,9 +20,9 @@ use dt_frame::{
     AudioLevel, DATAGRAM_HEADER_BYTES, DatagramHeader, Extension, Flags, FrameType, SlotLabel,
 };
 use dt_ids::{ParticipantId, UserId};
-use dt_mix_core::{ListenerId, Mixer, STEP, STEP_US, Sound, SourceId, Wish};
+use dt_mix_core::{Codecs, ListenerId, Mixer, STEP, STEP_US, Sound, SourceId, Wish};
 
-use super::opus::Opus;
+use super::{capacity::Asked, opus::Opus};
 use crate::{lock, meeting::Meeting};
 
 /// Packets that wait for a thread; with more the newest is lost. Half a second of
@@ -52,6 +55,9 @@ pub(crate) struct Address {
     pub(crate) label: SlotLabel,
 }
 
+/// Datagrams that were made, and for whom.
+type Made = Vec<(ParticipantId, Bytes)>;
+
 /// A meeting as its thread knows it.
 pub(crate) struct Work {
     pub(crate) id: u64,
@@ -73,6 +79,7 @@ enum Order {
 pub(crate) struct Worker {
     orders: SyncSender<Order>,
     over: Arc<AtomicBool>,
+    asked: Asked,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -81,10 +88,7 @@ impl Worker {
     pub(crate) fn start() -> Option<Self> {
         let (orders, taken) = sync_channel(PACKETS_MAX);
         let over = Arc::new(AtomicBool::new(false));
-        let thread = Thread {
-            meetings: BTreeMap::new(),
-            over: Arc::clone(&over),
-        };
+        let thread = Thread::new(Opus, Arc::clone(&over));
         let thread = std::thread::Builder::new()
             .name("mixing".into())
             .spawn(move || thread.run(&taken))
@@ -92,8 +96,14 @@ impl Worker {
         Some(Self {
             orders,
             over,
+            asked: Asked::default(),
             thread: Some(thread),
         })
+    }
+
+    /// What it has been asked for.
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     /// `false` when it has too much to do to begin anything.
@@ -134,19 +144,29 @@ impl Inbox {
 }
 
 /// One meeting in its thread.
-struct Mixing {
+struct Mixing<C: Codecs> {
     work: Arc<Work>,
-    mixer: Mixer<Opus>,
+    mixer: Mixer<C>,
+    wishes: BTreeMap<ListenerId, Wish>,
     addresses: BTreeMap<ListenerId, (Address, u64)>,
     users: HashMap<SourceId, UserId>,
 }
 
-struct Thread {
-    meetings: BTreeMap<u64, Mixing>,
+struct Thread<C: Codecs> {
+    codecs: C,
+    meetings: BTreeMap<u64, Mixing<C>>,
     over: Arc<AtomicBool>,
 }
 
-impl Thread {
+impl<C: Codecs + Clone> Thread<C> {
+    const fn new(codecs: C, over: Arc<AtomicBool>) -> Self {
+        Self {
+            codecs,
+            meetings: BTreeMap::new(),
+            over,
+        }
+    }
+
     fn run(mut self, orders: &Receiver<Order>) {
         loop {
             // Without a meeting there is no time.
@@ -189,13 +209,26 @@ impl Thread {
             }
             grid_us += STEP_US;
             next += STEP;
-            self.meetings
-                .retain(|_, mixing| Arc::strong_count(&mixing.work) > 1);
-            for mixing in self.meetings.values_mut() {
-                mixing.step(grid_us, now);
-            }
+            self.step(grid_us, now, |meeting, datagrams| {
+                if let Some(meeting) = meeting.upgrade() {
+                    meeting.send_processed(datagrams);
+                }
+            });
         }
         true
+    }
+
+    /// One step of all meetings.
+    fn step(&mut self, grid_us: u64, now: Instant, mut send: impl FnMut(&Weak<Meeting>, Made)) {
+        self.meetings
+            .retain(|_, mixing| Arc::strong_count(&mixing.work) > 1);
+        for mixing in self.meetings.values_mut() {
+            let step = |mixing: &mut Mixing<C>| mixing.step(grid_us, now);
+            let made = mixing.guarded(&self.codecs, step).unwrap_or_default();
+            if !made.is_empty() {
+                send(&mixing.work.meeting, made);
+            }
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -207,7 +240,8 @@ impl Thread {
             Order::End => {}
             Order::Begin(work) => {
                 let mixing = Mixing {
-                    mixer: Mixer::new(Opus, MIX_BITRATE_BPS),
+                    mixer: Mixer::new(self.codecs.clone(), MIX_BITRATE_BPS),
+                    wishes: BTreeMap::new(),
                     addresses: BTreeMap::new(),
                     users: HashMap::new(),
                     work,
@@ -217,20 +251,37 @@ impl Thread {
             Order::Packet(packet) => {
                 if let Some(mixing) = self.meetings.get_mut(&packet.meeting) {
                     mixing.users.insert(packet.source, packet.user);
-                    mixing.mixer.packet(
-                        packet.source,
-                        packet.timestamp_us,
-                        packet.payload,
-                        packet.came,
-                    );
+                    mixing.guarded(&self.codecs, |mixing| {
+                        let Packet {
+                            source,
+                            timestamp_us,
+                            payload,
+                            came,
+                            ..
+                        } = packet;
+                        mixing.mixer.packet(source, timestamp_us, payload, came);
+                    });
                 }
             }
         }
     }
 }
 
-impl Mixing {
-    fn step(&mut self, grid_us: u64, now: Instant) {
+impl<C: Codecs + Clone> Mixing<C> {
+    /// Does something with it; after a panic nothing of its sound until then is
+    /// left.
+    fn guarded<T>(&mut self, codecs: &C, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let done = catch_unwind(AssertUnwindSafe(|| work(self)));
+        if done.is_err() {
+            metrics::counter!("media_mixing_panics_total").increment(1);
+            self.mixer = Mixer::new(codecs.clone(), MIX_BITRATE_BPS);
+            self.mixer.listen(self.wishes.clone());
+        }
+        done.ok()
+    }
+
+    /// What is to be sent now.
+    fn step(&mut self, grid_us: u64, now: Instant) -> Made {
         let wanted = lock(&self.work.wanted).take();
         if let Some(wanted) = wanted {
             self.listen(wanted);
@@ -248,11 +299,7 @@ impl Mixing {
                 }
             }
         }
-        if !datagrams.is_empty()
-            && let Some(meeting) = self.work.meeting.upgrade()
-        {
-            meeting.send_processed(datagrams);
-        }
+        datagrams
     }
 
     fn listen(&mut self, wanted: Wanted) {
@@ -264,6 +311,7 @@ impl Mixing {
             self.addresses.insert(listener, (address, sequence));
             wishes.insert(listener, wish);
         }
+        self.wishes.clone_from(&wishes);
         self.mixer.listen(wishes);
     }
 }
@@ -294,3 +342,6 @@ fn datagram(
     out.put_slice(&sound.payload);
     out.freeze()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // samples
 
 mod figures;
+mod overload;
 #[path = "../support/mod.rs"]
 mod support;
 mod tones;

@@ -176,10 +176,16 @@ impl Worker {
             },
             ToHandler::Route(c) => match handler.route_media((**c).clone()).await {
                 Ok(answer) => {
+                    let stream = c.source_stream_id.parse().ok();
                     if let Some(applied) = answer.applied {
-                        let stream = c.source_stream_id.parse().ok();
                         let done = Command::Applied(id, stream, applied);
                         self.meeting.send(done).await;
+                    }
+                    let people = answer.not_made_anew_ids.iter();
+                    let people: Vec<_> = people.filter_map(|id| participant(id)).collect();
+                    if let (Some(stream), false) = (stream, people.is_empty()) {
+                        let refused = Command::NotMadeAnew(id, stream, people);
+                        self.meeting.send(refused).await;
                     }
                     return true;
                 }

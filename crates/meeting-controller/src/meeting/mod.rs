@@ -50,6 +50,8 @@ pub(crate) enum Command {
     RegistrationFailed(HandlerId, ParticipantId),
     /// A media handler says which generation of a stream's route is in force.
     Applied(HandlerId, Option<StreamId>, Generation),
+    /// A media handler can't make a stream anew for these.
+    NotMadeAnew(HandlerId, StreamId, Vec<ParticipantId>),
     /// A media handler tells something.
     Handler(HandlerId, handler_event::Event),
     /// A media handler tells nothing any more.

@@ -186,6 +186,9 @@ impl Task {
             Command::Applied(handler, stream, generation) => {
                 core.handle_applied(handler, stream, generation, now)
             }
+            Command::NotMadeAnew(handler, stream, people) => {
+                core.handle_not_made_anew(handler, stream, &people, now)
+            }
             Command::Handler(handler, event) => handler_event(core, handler, event, now),
             Command::HandlerGone(handler) => core.handle_handler_gone(handler, now),
             Command::HandlerBack(link) => {

@@ -212,7 +212,10 @@ impl MediaHandler for Recorder {
             .lock()
             .unwrap()
             .insert(request.source_stream_id.clone(), request);
-        Ok(RouteMediaResponse { applied })
+        Ok(RouteMediaResponse {
+            applied,
+            ..RouteMediaResponse::default()
+        })
     }
 
     async fn telemetry(&self, _: TelemetryRequest) -> RpcResult<mpsc::Receiver<HandlerEvent>> {

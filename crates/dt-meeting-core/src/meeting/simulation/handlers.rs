@@ -1,6 +1,6 @@
 //! What media handlers do of their own accord, and what they say.
 
-use dt_ids::{HandlerId, ParticipantId, UserId};
+use dt_ids::{HandlerId, ParticipantId, StreamId, UserId};
 use dt_wire::{
     internal::{HandlerLoad, StreamFlow},
     v1::{ServerMessage, server_message::Body},
@@ -50,6 +50,40 @@ impl World {
             }
         };
         self.apply(effects);
+        None
+    }
+
+    /// A handler has too much to do for one of those who want a stream made anew.
+    pub(super) fn overload(&mut self) -> Option<UserId> {
+        let at = self.any_handler();
+        let handler = &self.handlers[at];
+        if handler.gone {
+            return None;
+        }
+        let mut wanted: Vec<(StreamId, ParticipantId)> = Vec::new();
+        for (stream, route) in &handler.routes {
+            let anew = route.destinations.iter().filter(|d| d.options.is_some());
+            wanted.extend(anew.map(|d| (*stream, d.participant_id.parse().expect("a UUID"))));
+        }
+        // What it says may be about something that is over.
+        wanted.push((
+            self.any_stream().parse().expect("a UUID"),
+            ParticipantId::from_bytes(self.rng.random()),
+        ));
+        let (stream, who) = wanted[self.rng.random_range(0..wanted.len())];
+        let id = self.handlers[at].id;
+        let effects = self
+            .meeting
+            .handle_not_made_anew(id, stream, &[who], self.now);
+        self.apply(effects);
+        let user = self.meeting.roster.by_participant(who);
+        if let Some(seat) = user.and_then(|user| self.meeting.roster.get(user))
+            && seat.place.home() == id
+        {
+            let anew =
+                seat.subscriber.mixes(stream) || seat.subscriber.transcodes(stream).is_some();
+            assert!(!anew, "it is not asked for again of its own accord");
+        }
         None
     }
 

@@ -6,7 +6,7 @@ use dt_frame::FourCc;
 use dt_ids::{Slot, StreamId, UserId};
 use dt_wire::{internal::DestinationClass, v1::StreamType};
 
-use super::World;
+use super::{World, ways::made_anew};
 use crate::{seat::Seat, streams::Published};
 
 /// The assignments of everybody before a step, with their generation.
@@ -95,6 +95,7 @@ impl World {
             videos <= seat.video_streams_max,
             "no more videos than are decoded"
         );
+        self.check_mix(seat);
         if let Some(line) = seat.line() {
             assert!(
                 line.held() <= limits.held_messages_max,
@@ -104,20 +105,46 @@ impl World {
         }
     }
 
+    /// A mix is all others, but for those who are asked for by name.
+    fn check_mix(&self, seat: &Seat) {
+        let subscriber = &seat.subscriber;
+        let voices = self.meeting.streams.iter();
+        let others: BTreeSet<StreamId> = voices
+            .filter(|s| s.is_audio() && s.owner != seat.user && seat.codecs.knows(s.encoded))
+            .map(|s| s.id)
+            .collect();
+        let mixed = others.iter().filter(|s| subscriber.mixes(**s)).count();
+        let Some(slot) = subscriber.mix_slot() else {
+            assert_eq!(mixed, 0, "no mix without a slot");
+            return;
+        };
+        assert!(!subscriber.assigned().contains_key(&slot));
+        for stream in &others {
+            let alone = subscriber.receives(*stream);
+            assert!(alone != subscriber.mixes(*stream), "once, and not twice");
+        }
+        assert_eq!(
+            subscriber.received().count(),
+            subscriber.assigned().len() + mixed
+        );
+    }
+
     /// Directives, derived anew from assignments.
     fn check_directives(&self) {
         let meeting = &self.meeting;
         let mut wanted = BTreeSet::new();
         for seat in meeting.roster.iter().filter(|seat| seat.receives()) {
             let there = |h| self.handlers.iter().any(|x| x.id == h && !x.gone);
-            for stream in seat.subscriber.assigned().values() {
-                let of = meeting.streams.get(*stream).expect("it is published");
+            for (_, stream) in seat.subscriber.received() {
+                let of = meeting.streams.get(stream).expect("it is published");
                 let owner = meeting.roster.get(of.owner).expect("by somebody");
                 let sound = of.is_audio();
                 let (mut ends, mut begins) =
                     (seat.place.receives_from(sound), owner.place.sends_to(sound));
-                if !of.muted && ends.any(there) && begins.any(there) {
-                    wanted.insert(*stream);
+                let anew = made_anew(seat, stream).is_some();
+                let end = |h| there(h) && (!anew || h == seat.place.home());
+                if !of.muted && ends.any(end) && begins.any(there) {
+                    wanted.insert(stream);
                 }
             }
         }

@@ -14,6 +14,7 @@ mod encrypted;
 mod handler;
 mod handlers;
 mod invariants;
+mod requests;
 mod ways;
 mod wishes;
 

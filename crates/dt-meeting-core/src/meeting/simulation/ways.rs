@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dt_ids::{HandlerId, StreamId, UserId};
 use dt_wire::{
-    internal::RouteMediaCommand,
+    internal::{RouteMediaCommand, RoutingOptions},
     v1::{ServerMessage, server_message::Body},
 };
 
@@ -68,11 +68,12 @@ impl World {
         let mut now_at = BTreeMap::new();
         for seat in self.meeting.roster.iter() {
             self.check_place(seat);
-            for (slot, id) in seat.subscriber.assigned() {
+            for (slot, id) in &seat.subscriber.received().collect::<Vec<_>>() {
                 let stream = self.meeting.streams.get(*id).expect("it is published");
                 let at = self.reached_at(seat, *id);
                 for handler in &at {
                     let to = self.receiver_at(*handler, seat, *id).expect("it is there");
+                    assert_eq!(to.options, made_anew(seat, *id));
                     assert_eq!(
                         to.stream_number,
                         seat.subscriber.generation() << 24 | slot.get()
@@ -143,7 +144,10 @@ impl World {
         if self.there(seat.place.home()).is_some() {
             assert!(at.contains(&seat.place.home()), "it is reached at home");
         }
-        if sound {
+        if made_anew(seat, stream.id).is_some() {
+            let home = seat.place.home();
+            assert!(at.iter().all(|h| *h == home), "two would not fit together");
+        } else if sound {
             let mut places = seat.place.receives_from(true);
             assert!(
                 places.all(|h| at.contains(&h) || self.there(h).is_none()),
@@ -188,7 +192,8 @@ impl World {
                     let who = to.participant_id.parse().expect("a UUID");
                     let user = self.meeting.roster.by_participant(who);
                     let seat = user.and_then(|user| self.meeting.roster.get(user));
-                    assert!(seat.is_some_and(|seat| seat.subscriber.receives(*id)));
+                    let gets = |seat: &Seat| seat.subscriber.received().any(|(_, s)| s == *id);
+                    assert!(seat.is_some_and(gets));
                 }
             }
         }
@@ -310,4 +315,21 @@ impl World {
             }
         }
     }
+}
+
+/// What a handler is to make of a stream for somebody.
+pub(super) fn made_anew(seat: &Seat, stream: StreamId) -> Option<RoutingOptions> {
+    if seat.subscriber.mixes(stream) {
+        return Some(RoutingOptions {
+            mix_audio: true,
+            ..RoutingOptions::default()
+        });
+    }
+    let target_bitrate = seat.subscriber.transcodes(stream)?;
+    Some(RoutingOptions {
+        transcode: true,
+        target_codec: "opus".into(),
+        target_bitrate,
+        mix_audio: false,
+    })
 }

@@ -190,3 +190,69 @@ fn a_mix_needs_a_slot() {
     });
     assert_eq!(room.refused(who, request), ErrorCode::InvalidRequest);
 }
+
+#[test]
+fn whoever_can_not_be_served_gets_each_voice_as_it_is_and_is_told_so() {
+    let mut room = Room::new(10);
+    let people = room.people(3);
+    let voices: Vec<_> = people
+        .iter()
+        .map(|who| room.publish(*who, StreamType::Audio))
+        .collect();
+    room.subscribe(people[0], mixing());
+    room.subscribe(people[1], mixing());
+    room.ask(people[2], by_name(&voices[0], "opus", 12_000));
+    let id = |place: usize| -> StreamId { voices[place].parse().unwrap() };
+    let participant = |room: &Room, number: u64| {
+        let user = room.meeting.roster.by_session(SessionId(number)).unwrap();
+        room.meeting.roster.get(user).unwrap().participant
+    };
+    let first = participant(&room, 1);
+    // Another handler's word counts for nothing.
+    let stranger = HandlerId::from_bytes([77; 16]);
+    let effects = room
+        .meeting
+        .handle_not_made_anew(stranger, id(1), &[first], room.now);
+    assert!(effects.is_empty(), "{effects:?}");
+    let handler = room.handler;
+    let effects = room
+        .meeting
+        .handle_not_made_anew(handler, id(1), &[first], room.now);
+    let told: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Send { sessions, message } => Some((sessions.clone(), message.body.clone()?)),
+            _ => None,
+        })
+        .collect();
+    assert!(told.iter().all(|(to, _)| *to == [SessionId(1)]), "{told:?}");
+    let [(_, Body::StreamAssignments(new)), (_, Body::Error(error))] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert!(new.assignments.iter().all(|a| !a.mixed));
+    assert_eq!(error.code(), ErrorCode::CapacityExceeded);
+    assert!(
+        error.message.contains("as it was sent"),
+        "{}",
+        error.message
+    );
+    room.apply(effects);
+    for place in [1, 2] {
+        assert_eq!(to(&room, &voices[place], 1).unwrap().options, None);
+    }
+    // The others have theirs still.
+    assert_eq!(to(&room, &voices[0], 2).unwrap().options, mixed());
+    assert!(to(&room, &voices[0], 3).unwrap().options.is_some());
+    let third = participant(&room, 3);
+    let effects = room
+        .meeting
+        .handle_not_made_anew(handler, id(0), &[third], room.now);
+    room.apply(effects);
+    assert_eq!(to(&room, &voices[0], 3).unwrap().options, None);
+    // It may be asked for again.
+    let request = Request::UpdateLayout(UpdateLayout {
+        layout: Some(mixing()),
+    });
+    room.ask(people[0], request);
+    assert_eq!(to(&room, &voices[1], 1).unwrap().options, mixed());
+}
