@@ -188,6 +188,12 @@ pub(crate) async fn run(args: BotArgs) -> anyhow::Result<ExitCode> {
     if args.no_e2ee && access.settings.enable_e2e_encryption {
         bail!("the meeting is end-to-end encrypted; leave --no-e2ee out to join it");
     }
+    if args.mix_audio && access.settings.enable_e2e_encryption {
+        bail!(
+            "the meeting is end-to-end encrypted, and its server can't mix what it can't hear; \
+             leave --mix-audio out to hear each voice by itself"
+        );
+    }
     let mut options = JoinOptions::named(&args.name);
     options.encryption = encryption(args.no_e2ee);
     options.transport = args.transport.into();
@@ -323,6 +329,7 @@ impl Bot {
                     self.ledger.interrupt(stream.id);
                 }
             }
+            Ok(Event::Refused(_, words)) => eprintln!("The server says: {words}"),
             Ok(Event::MediaLost | Event::SpareLost(_)) => self.lost_a_handler(),
             Ok(Event::Unpublished(_, stream)) => self.ledger.interrupt(stream),
             Ok(Event::Left(..)) => {

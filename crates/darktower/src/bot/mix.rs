@@ -7,6 +7,7 @@ use serde_json::json;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Mix {
     frames: u64,
+    bytes: u64,
     voiced: u64,
     /// dB below overload.
     loudest_db: Option<u8>,
@@ -15,6 +16,7 @@ pub(super) struct Mix {
 impl Mix {
     pub(super) fn receive(&mut self, frame: &ReceivedFrame) {
         self.frames += 1;
+        self.bytes += frame.payload.len() as u64;
         self.voiced += u64::from(frame.level.voice);
         let level = frame.level.below_overload_db;
         self.loudest_db = Some(self.loudest_db.map_or(level, |before| before.min(level)));
@@ -23,6 +25,7 @@ impl Mix {
     pub(super) fn json(&self) -> serde_json::Value {
         json!({
             "frames": self.frames,
+            "bytes": self.bytes,
             "voiced_frames": self.voiced,
             "loudest_dbov": self.loudest_db.map(|db| -i32::from(db)),
         })
