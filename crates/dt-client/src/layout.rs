@@ -1,13 +1,18 @@
 //! What to see and hear of the others.
 
+use dt_frame::FourCc;
 use dt_ids::UserId;
-use dt_wire::v1::{self, GridLayout, SpeakerLayout, layout::Kind};
+use dt_wire::v1::{self, GridLayout, SpeakerLayout, SubscriptionOptions, layout::Kind};
 
 /// 256 rows of 256.
 const TILES_MAX: u32 = 65_536;
 /// First number of the slots for the sound of others; tiles are below it.
 const AUDIO_SLOTS_FROM: u32 = 0x0010_0000;
 const AUDIO_SLOTS_MAX: u32 = 1024;
+/// First number of the slots for streams that are asked for by name, and how many
+/// there are in turn.
+const NAMED_SLOTS_FROM: u32 = 0x0020_0000;
+const NAMED_SLOTS: u32 = 0x0010_0000;
 
 /// How tiles are arranged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +101,42 @@ impl Layout {
             mix_audio: self.mix_audio,
         }
     }
+}
+
+/// How a stream is to come that is asked for by name, whatever the layout shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Bits per second at most, of the encodings that its sender offers; 0: no limit.
+    pub max_bitrate: u32,
+    /// Encoded anew by the server. Not in an encrypted meeting.
+    pub transcoding: Option<Transcoding>,
+}
+
+/// What the server is to make of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transcoding {
+    /// With which codec.
+    pub codec: FourCc,
+    /// Bits per second; 0: the server's choice.
+    pub bitrate: u32,
+}
+
+impl Wanted {
+    pub(crate) fn message(self) -> SubscriptionOptions {
+        SubscriptionOptions {
+            max_bitrate: self.max_bitrate,
+            transcoding: self.transcoding.map(|wanted| v1::Transcoding {
+                codec: wanted.codec.as_str().to_owned(),
+                bitrate: wanted.bitrate,
+            }),
+            ..SubscriptionOptions::default()
+        }
+    }
+}
+
+/// The slot of the stream that is asked for as the so many-th.
+pub(crate) const fn named_slot(number: u32) -> u32 {
+    NAMED_SLOTS_FROM + number % NAMED_SLOTS
 }
 
 #[cfg(test)]

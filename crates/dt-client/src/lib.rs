@@ -77,7 +77,7 @@ pub use encryption::{
 };
 pub use frame::{MediaFrame, ReceiveStats, ReceivedFrame, now_us};
 pub use health::Carriers;
-pub use layout::{Layout, Tiles};
+pub use layout::{Layout, Tiles, Transcoding, Wanted};
 pub use link::{InvalidLink, MeetingLink};
 pub use meeting::{
     CommonCodecs, Event, Handler, JoinError, JoinOptions, Joined, Meeting, RequestError,

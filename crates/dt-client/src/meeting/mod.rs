@@ -3,13 +3,19 @@
 mod events;
 mod options;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use dt_ids::{HandlerId, MeetingId, ParticipantId, StreamId, UserId};
 use dt_session_core::{End, Phase};
 use dt_wire::v1::{
-    EndMeeting, RemoveParticipant, RequestKeyframe, SetMute, SetSpotlight, UpdateLayout,
-    client_message,
+    EndMeeting, RemoveParticipant, RequestKeyframe, SetMute, SetSpotlight, SubscribeStream,
+    UnsubscribeStream, UpdateLayout, client_message,
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
@@ -18,8 +24,9 @@ use tokio::{
 
 use crate::{
     Carriers, Dial, Encryption, Layout, MeetingAccess, Publication, Publisher, RacingDial,
-    ReceiveStats, ReceivedFrame, Roster,
+    ReceiveStats, ReceivedFrame, Roster, Wanted,
     driver::{Command, Driver, Wires},
+    layout::named_slot,
     paths::Paths,
     receiving::Receiving,
 };
@@ -76,6 +83,8 @@ pub struct Meeting {
     events: broadcast::Sender<Event>,
     receiving: Arc<Receiving>,
     paths: Arc<Paths>,
+    /// Streams asked for by name so far.
+    named: AtomicU32,
     driver: JoinHandle<()>,
 }
 
@@ -155,6 +164,7 @@ impl Meeting {
             events,
             receiving,
             paths,
+            named: AtomicU32::default(),
             driver: driver.keep(),
         };
         Ok(Joined {
@@ -320,6 +330,32 @@ impl Meeting {
         self.command(Command::Layout(layout)).await?;
         self.request(client_message::Body::UpdateLayout(message))
             .await
+    }
+
+    /// Asks for one stream by name, whatever the layout shows. Asked for again it
+    /// comes as it was wanted last. A seat that is lost loses it.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn subscribe(&self, stream: StreamId, wanted: Wanted) -> Result<(), RequestError> {
+        let number = self.named.fetch_add(1, Ordering::Relaxed);
+        self.request(client_message::Body::SubscribeStream(SubscribeStream {
+            stream_id: stream.to_string(),
+            options: Some(wanted.message()),
+            slot: named_slot(number),
+        }))
+        .await
+    }
+
+    /// Leaves a stream to the layout again.
+    ///
+    /// # Errors
+    /// When it was not asked for by name.
+    pub async fn unsubscribe(&self, stream: StreamId) -> Result<(), RequestError> {
+        self.request(client_message::Body::UnsubscribeStream(UnsubscribeStream {
+            stream_id: stream.to_string(),
+        }))
+        .await
     }
 
     /// Asks the sender of a video stream to begin anew.
