@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Prints the figures of this machine: `darktower` in the release profile, real
 # browsers. Arguments choose parts: idle, bot, e2ee, load, browser, crowd,
-# layers, crypto, blocked, transport, forward, squeeze.
+# layers, crypto, blocked, transport, forward, mixing, squeeze.
 . "$(dirname "$0")/env.sh"
 
 scripts/need.sh build browsers firewall
 scripts/build.sh release
 cargo build --locked --quiet --release -p dt-e2ee --example e2ee_figures
 cargo build --locked --quiet --release -p dt-transport --example transport_figures
-cargo build --locked --quiet --release -p media-handler --example forward_figures
+cargo build --locked --quiet --release -p media-handler --example forward_figures --example mixing_figures
 # The controller of the groups that are measured.
 scripts/wasm.sh tests
 DARKTOWER_BIN="$(binary_path release)"

@@ -6,6 +6,7 @@ import { browserJoins } from "./bench_browser.ts";
 import { crowdJoins, layerSwitches } from "./bench_crowd.ts";
 import { cryptoCosts } from "./bench_crypto.ts";
 import { forwardFigures } from "./bench_forward.ts";
+import { mixingFigures } from "./bench_mixing.ts";
 import { botJoins, encryptedJoins, idle, load } from "./bench_programs.ts";
 import { squeezedReceiver } from "./bench_squeeze.ts";
 import { transportFigures } from "./bench_transport.ts";
@@ -22,6 +23,7 @@ const PARTS: Record<string, () => Promise<void>> = {
   blocked: blockedNetworks,
   transport: transportFigures,
   forward: forwardFigures,
+  mixing: mixingFigures,
   squeeze: squeezedReceiver,
 };
 

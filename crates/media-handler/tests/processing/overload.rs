@@ -13,7 +13,7 @@ use super::*;
 fn narrow(config: &mut media_handler::Config) {
     config.processing = ProcessingConfig {
         threads_max: 1,
-        busy_max: Duration::from_millis(25),
+        busy_max: Duration::from_millis(30),
     };
 }
 
