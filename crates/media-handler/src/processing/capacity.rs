@@ -9,9 +9,9 @@ use std::sync::{
 
 /// Microseconds of CPU a second for one source: its packets decoded and put in
 /// order.
-const SOURCE_US: u64 = 8_000;
+const SOURCE_US: u64 = 5_000;
 /// For one encoding: the sum of its sources, and its packets.
-const ENCODING_US: u64 = 20_000;
+const ENCODING_US: u64 = 22_000;
 
 /// What a meeting wants made anew.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
