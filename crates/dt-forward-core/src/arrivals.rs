@@ -23,6 +23,8 @@ pub(crate) struct Arrivals {
     /// Since the last report: numbers that should have come, and that did.
     expected: u64,
     came: u64,
+    /// Of those: behind a higher one.
+    late: u64,
 }
 
 impl Arrivals {
@@ -64,15 +66,20 @@ impl Arrivals {
             }
             *mask |= bit;
         }
+        self.late += 1;
         self.came += 1;
         true
     }
 
-    /// Numbers expected and come since the last call.
-    pub(crate) fn take(&mut self) -> (u64, u64) {
+    /// Numbers expected and come since the last call. `repeated`: what came behind
+    /// a higher number is a copy of what was lost, and counts as lost; else those
+    /// who are helped by copies would seem not to need them.
+    pub(crate) fn take(&mut self, repeated: bool) -> (u64, u64) {
+        let late = std::mem::take(&mut self.late);
+        let made_up = if repeated { late } else { 0 };
         (
             std::mem::take(&mut self.expected),
-            std::mem::take(&mut self.came),
+            std::mem::take(&mut self.came).saturating_sub(made_up),
         )
     }
 }
@@ -103,6 +110,11 @@ impl Reports {
         }
     }
 
+    /// Its sound is to be sent again.
+    pub(crate) const fn repeats(&self) -> bool {
+        self.repeat
+    }
+
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.made_at) >= INTERVAL
     }
@@ -110,7 +122,8 @@ impl Reports {
     /// A report over all encodings of a session; `None` when nothing came.
     pub(crate) fn make(&mut self, expected: u64, came: u64, now: Instant) -> Option<SenderReport> {
         self.made_at = now;
-        if came == 0 {
+        // Of a few packets whose copies came there is still something to tell.
+        if expected == 0 || came == 0 && !self.repeat {
             return None;
         }
         let lost = expected.saturating_sub(came);
@@ -162,7 +175,7 @@ mod tests {
             }
             now += INTERVAL;
             assert!(reports.is_due(now));
-            let (expected, came) = arrivals.take();
+            let (expected, came) = arrivals.take(false);
             let made = reports.make(expected, came, now).unwrap();
             told.push((made.lost_ppm / 10_000, made.repeat_audio));
         }
@@ -170,5 +183,34 @@ mod tests {
         assert_eq!(told[4..8], [(0, true); 4]);
         assert_eq!(told[8..], [(0, false); 4]);
         assert_eq!(reports.make(0, 0, now), None);
+    }
+
+    #[test]
+    fn what_copies_make_up_for_is_still_lost_on_the_way() {
+        let mut now = Instant::now();
+        let mut reports = Reports::new(now);
+        let mut arrivals = Arrivals::default();
+        let mut sequence = 0;
+        for second in 0..20 {
+            let repeated = reports.repeats();
+            for n in 0..50 {
+                sequence += 1;
+                let lost = n % 10 == 3;
+                if !lost {
+                    arrivals.add(sequence);
+                }
+                if repeated && n % 10 == 4 {
+                    assert!(arrivals.add(sequence - 1), "the copy of the lost one");
+                }
+            }
+            now += INTERVAL;
+            let (expected, came) = arrivals.take(repeated);
+            let made = reports.make(expected, came, now).unwrap();
+            assert_eq!(
+                (made.lost_ppm, made.repeat_audio),
+                (100_000, true),
+                "{second}"
+            );
+        }
     }
 }

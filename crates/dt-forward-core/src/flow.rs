@@ -44,8 +44,8 @@ pub(crate) struct Flow {
     pub(crate) on: Option<u8>,
     /// On the datagram carrier: it has what delta frames build on.
     pub(crate) synced: bool,
-    /// Of sound: it gets it twice.
-    pub(crate) repeats: bool,
+    /// Of sound: how often it gets it again.
+    pub(crate) repeats: u8,
 }
 
 impl Flow {
@@ -55,7 +55,7 @@ impl Flow {
             pick: None,
             on: None,
             synced: false,
-            repeats: false,
+            repeats: 0,
         }
     }
 

@@ -59,6 +59,7 @@ mod outbox;
 mod quota;
 mod rates;
 mod receiver;
+mod repeats;
 mod source;
 mod speakers;
 mod steering;
@@ -68,7 +69,7 @@ mod voices;
 
 pub use allocation::{Class, Detail};
 pub use arrivals::SenderReport;
-pub use bandwidth::PathSample;
+pub use bandwidth::{PathSample, PathView};
 pub use config::{Config, QueueLimits, SpeakerConfig};
 pub use counters::{Counters, DropReason};
 pub use forwarder::{Forwarder, RegisterError, RouteError, SessionUpError};

@@ -13,8 +13,9 @@ use dt_ids::StreamId;
 use crate::{
     Class, Detail, PathSample,
     allocation::{self, Ask, Share},
-    bandwidth::{Estimator, Wish},
+    bandwidth::{Estimator, PathView, Wish},
     rates::Rates,
+    repeats::Need,
 };
 
 /// Tiles of a report at most; more are not looked at.
@@ -25,6 +26,12 @@ const UP_AFTER: Duration = Duration::from_millis(400);
 const UP_AFTER_MAX: Duration = Duration::from_secs(20);
 /// A step down so soon after one up means that the one up was wrong.
 const UP_WAS_WRONG: Duration = Duration::from_secs(10);
+/// Steps down within so long have one reason.
+const UNDONE_WITHIN: Duration = Duration::from_secs(1);
+/// A path that carries so much more than what went wrong has changed.
+const WIDER: f64 = 1.5;
+/// Of what a path carries, sound that is sent three times may take so much.
+const SOUND_SHARE: f64 = 0.3;
 /// After so long without a step down all is forgiven.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(30);
 /// A picture is not thought of as smaller.
@@ -42,12 +49,6 @@ const RELIEF_MAX: u32 = 6;
 /// shown a limit.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_AT_EASE_EVERY: Duration = Duration::from_millis(300);
-/// Losses above which sound is sent twice, and below which once is enough again.
-const REPEAT_ABOVE: f64 = 0.01;
-const ONCE_BELOW: f64 = 0.002;
-const CALM_FOR: Duration = Duration::from_secs(5);
-/// One lost packet is no share.
-const LOST_PACKETS_MIN: u64 = 3;
 
 /// A tile that a receiver shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +128,14 @@ pub(crate) struct Receiver {
     estimator: Estimator,
     grants: BTreeMap<StreamId, Grant>,
     up_after: Duration,
+    /// What was sent in all when a step up went wrong last.
+    wrong_bps: f64,
     lowered_at: Option<Instant>,
+    /// What was lowered last for a path that was thought to be narrow, and how long
+    /// had to be waited before that.
+    lowered_from: Option<Duration>,
+    /// It was not: what is lower than there is room for goes up at once.
+    at_once: bool,
     overloaded: bool,
     /// Steps of relief for a device that can't decode all.
     relief: u32,
@@ -137,9 +145,10 @@ pub(crate) struct Receiver {
     /// What was shared out then, and what was left of it.
     budget_bps: f64,
     slack_bps: f64,
-    /// Sound goes to it twice.
-    pub(crate) repeats: bool,
-    calm_since: Option<Instant>,
+    /// How often sound goes to it again.
+    pub(crate) repeats: Need,
+    /// What its sound takes once.
+    sound_bps: f64,
     /// Sound that was made here, and is of no source.
     pub(crate) made_here: Rates,
 }
@@ -154,6 +163,9 @@ impl Receiver {
             grants: BTreeMap::new(),
             up_after: UP_AFTER,
             lowered_at: None,
+            lowered_from: None,
+            wrong_bps: 0.0,
+            at_once: false,
             overloaded: false,
             relief: 0,
             relief_at: now,
@@ -161,8 +173,8 @@ impl Receiver {
             allocated_at: None,
             budget_bps: f64::INFINITY,
             slack_bps: f64::INFINITY,
-            repeats: false,
-            calm_since: None,
+            repeats: Need::default(),
+            sound_bps: 0.0,
             made_here: Rates::default(),
         }
     }
@@ -181,17 +193,26 @@ impl Receiver {
     /// Its path has these figures now. Gives the padding to send.
     pub(crate) fn path(&mut self, sample: &PathSample, now: Instant) -> usize {
         let padding = self.estimator.sample(sample, self.wish, now);
-        let loss = self.estimator.loss();
-        if loss > REPEAT_ABOVE && self.estimator.lost_packets() >= LOST_PACKETS_MIN {
-            self.repeats = true;
-            self.calm_since = None;
-        } else if loss < ONCE_BELOW {
-            let since = *self.calm_since.get_or_insert(now);
-            self.repeats &= now.saturating_duration_since(since) < CALM_FOR;
-        } else {
-            self.calm_since = None;
+        if self.estimator.was_taken_back() {
+            self.up_after = self.lowered_from.take().unwrap_or(self.up_after);
+            self.at_once = true;
+            self.allocated_at = None;
         }
+        let (loss, lost) = (self.estimator.loss(), self.estimator.lost_packets());
+        let most = self.estimator.budget_bps().unwrap_or(f64::INFINITY) * SOUND_SHARE;
+        let room = !self.estimator.is_queued() && 3.0 * self.sound_bps <= most;
+        self.repeats.look(loss, lost, room, now);
         padding
+    }
+
+    /// What is thought of its path.
+    pub(crate) fn path_view(&self) -> PathView {
+        PathView {
+            up_after: self.up_after,
+            offered_bps: self.wish.offered_bps,
+            next_bps: self.wish.next_bps,
+            ..self.estimator.view()
+        }
     }
 
     /// Frames for it had to be given up because they waited for too long.
@@ -262,6 +283,7 @@ impl Receiver {
     /// Shares out what the path carries beside its sound.
     pub(crate) fn give(&mut self, asks: &[Request], audio_bps: f64, now: Instant) -> Vec<Given> {
         self.age(now);
+        self.sound_bps = audio_bps / f64::from(1 + self.repeats.times());
         let limit = match (self.estimator.budget_bps(), self.max_bitrate_bps) {
             (estimate, 0) => estimate.map(|bps| bps * MEDIA_SHARE),
             (estimate, most) => {
@@ -271,6 +293,7 @@ impl Receiver {
         };
         let budget = limit.map_or(f64::INFINITY, |bps| (bps - audio_bps).max(0.0));
         self.allocated_at = Some(now);
+        let at_once = std::mem::take(&mut self.at_once);
         self.budget_bps = limit.unwrap_or(f64::INFINITY);
         let plain: Vec<Ask> = asks.iter().map(|request| request.ask.clone()).collect();
         let most = allocation::share(&plain, budget);
@@ -289,7 +312,12 @@ impl Receiver {
             });
             // A tile that became smaller is no failure.
             grant.share = grant.share.min(best);
-            self.step(&mut grant, most.slots[place], roomy.slots[place], now);
+            self.step(
+                &mut grant,
+                (most.slots[place], roomy.slots[place]),
+                at_once,
+                now,
+            );
             granted_bps += request.ask.cost(grant.share);
             // Its sender makes the smallest one smaller, if nobody wants more.
             let published = request.ask.published_bps;
@@ -317,13 +345,25 @@ impl Receiver {
         given
     }
 
-    fn step(&mut self, grant: &mut Grant, most: Share, roomy: Share, now: Instant) {
+    /// What there is room for, and what with some to spare.
+    fn step(
+        &mut self,
+        grant: &mut Grant,
+        (most, roomy): (Share, Share),
+        at_once: bool,
+        now: Instant,
+    ) {
         if most < grant.share {
+            let late = |at| now.saturating_duration_since(at) > UNDONE_WITHIN;
+            if self.lowered_at.is_none_or(late) {
+                self.lowered_from = Some(self.up_after);
+            }
             let soon = grant
                 .raised_at
                 .is_some_and(|at| now.saturating_duration_since(at) < UP_WAS_WRONG);
             if soon && most.encoding < grant.share.encoding {
                 self.up_after = (self.up_after * 2).min(UP_AFTER_MAX);
+                self.wrong_bps = self.wish.offered_bps;
             }
             self.lowered_at = Some(now);
             *grant = Grant {
@@ -332,9 +372,13 @@ impl Receiver {
                 raised_at: grant.raised_at.filter(|_| !soon),
             };
         } else if roomy > grant.share {
+            // A path that carries far more than what was wrong is another one.
+            let wider = self.budget_bps > WIDER * self.wrong_bps;
+            let up_after = if wider { UP_AFTER } else { self.up_after };
             let since = *grant.room_since.get_or_insert(now);
-            if self.estimator.budget_bps().is_none()
-                || now.saturating_duration_since(since) >= self.up_after
+            if at_once
+                || self.estimator.budget_bps().is_none()
+                || now.saturating_duration_since(since) >= up_after
             {
                 let rises = roomy.encoding > grant.share.encoding;
                 *grant = Grant {

@@ -1,10 +1,6 @@
 //! One stream of a sender and who receives it.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use dt_frame::{DatagramHeader, FrameHeader, FrameType, MediaKind};
@@ -19,13 +15,9 @@ use crate::{
     inbound::Upstream,
     links::{Feeds, Outlets, Wants},
     outbox::{Outbox, Turn},
+    repeats::Repeats,
     telemetry::Meter,
 };
-
-/// So long after the first time sound is sent again to those who lose some.
-const REPEAT_AFTER: Duration = Duration::from_millis(15);
-/// Datagrams that wait for that, at most.
-const REPEATS_MAX: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -42,10 +34,8 @@ pub(crate) struct Source {
     pub(crate) feeds: Feeds,
     /// All of them: who gets sound.
     pub(crate) targets: Arc<[Target]>,
-    /// Those who get sound twice.
-    lossy: Arc<[Target]>,
-    /// What they are to get again.
-    repeats: VecDeque<(Instant, Bytes)>,
+    /// What of sound is sent again.
+    repeats: Repeats,
     pub(crate) demand: Demand,
 }
 
@@ -62,8 +52,7 @@ impl Source {
             outlets: Outlets::new(),
             feeds: Feeds::default(),
             targets: Arc::from([]),
-            lossy: Arc::from([]),
-            repeats: VecDeque::new(),
+            repeats: Repeats::default(),
             demand: Demand::default(),
         }
     }
@@ -199,43 +188,31 @@ impl Source {
     }
 
     fn list_lossy(&mut self) {
-        let flows = self.flows.iter().filter(|(_, flow)| flow.repeats);
-        self.lossy = flows.map(|(session, flow)| flow.target(*session)).collect();
+        let lossy = self.flows.iter().filter(|(_, flow)| flow.repeats > 0);
+        let lossy = lossy.map(|(session, flow)| (flow.target(*session), flow.repeats));
+        self.repeats.list(lossy);
     }
 
-    /// Whether a receiver gets its sound twice.
-    pub(crate) fn repeat_to(&mut self, session: SessionKey, repeats: bool) {
+    /// How often a receiver gets its sound again.
+    pub(crate) fn repeat_to(&mut self, session: SessionKey, times: u8) {
         if let Some(flow) = self.flows.get_mut(&session)
-            && flow.repeats != repeats
+            && flow.repeats != times
         {
-            flow.repeats = repeats;
+            flow.repeats = times;
             self.list_lossy();
         }
     }
 
-    /// A sound is given to all, and kept for those who get it twice.
+    /// A sound is given to all, and kept for those who get it again.
     pub(crate) fn sound(&mut self, datagram: Bytes, turn: &mut Turn<'_>) {
         self.meter.bytes_sent += (self.targets.len() * datagram.len()) as u64;
-        if !self.lossy.is_empty() {
-            if self.repeats.len() >= REPEATS_MAX {
-                self.repeats.pop_front();
-            }
-            self.repeats.push_back((turn.now, datagram.clone()));
-        }
+        self.repeats.keep(&datagram, turn.now);
         turn.outbox.datagram(datagram, &self.targets);
     }
 
     /// Sends again what is to be sent again now.
     pub(crate) fn repeat(&mut self, turn: &mut Turn<'_>) {
-        while let Some((at, _)) = self.repeats.front() {
-            if turn.now.saturating_duration_since(*at) < REPEAT_AFTER {
-                return;
-            }
-            if let Some((_, datagram)) = self.repeats.pop_front() {
-                turn.outbox.counters.repeats_out += self.lossy.len() as u64;
-                turn.outbox.datagram(datagram, &self.lossy);
-            }
-        }
+        self.repeats.send(turn);
     }
 
     /// A piece of a picture on the datagram carrier.

@@ -7,12 +7,12 @@ use dt_frame::MediaKind;
 use dt_ids::StreamId;
 
 use crate::{
-    Detail, Forwarder, Output, PathSample, ReceiverReport, SessionKey, Wanted,
+    Detail, Forwarder, Output, PathSample, PathView, ReceiverReport, SessionKey, Wanted,
     allocation::{self, Ask, Cost},
     flow::Pick,
     inbound::Peer,
     outbox::Turn,
-    receiver::{Given, Request},
+    receiver::{Given, Receiver, Request},
     source::Source,
 };
 
@@ -46,6 +46,12 @@ impl Forwarder {
         if let Some(receiver) = self.receivers.get_mut(&session) {
             receiver.made_here.add(bytes, false, now);
         }
+    }
+
+    /// What is thought of the path to a session, for who looks into it.
+    #[must_use]
+    pub fn path_view(&self, session: SessionKey) -> Option<PathView> {
+        self.receivers.get(&session).map(Receiver::path_view)
     }
 
     /// Whether anything is routed to a session.
@@ -95,8 +101,9 @@ impl Forwarder {
                 continue;
             };
             if source.spec.kind == MediaKind::Audio {
-                source.repeat_to(session, receiver.repeats);
-                let copies = if receiver.repeats { 2.0 } else { 1.0 };
+                let times = receiver.repeats.times();
+                source.repeat_to(session, times);
+                let copies = f64::from(1 + times);
                 let rates = source.encodings.first().map(|e| &e.rates);
                 audio_bps += copies * rates.map_or(0.0, |rates| rates.measured_bps(now));
                 continue;
@@ -165,9 +172,13 @@ impl Forwarder {
             };
             let (mut expected, mut came) = (0u64, 0u64);
             for stream in entry.streams.values() {
-                let source = self.sources.get_mut(stream);
-                for encoding in source.into_iter().flat_map(|s| &mut s.encodings) {
-                    let (all, some) = encoding.arrivals.take();
+                let Some(source) = self.sources.get_mut(stream) else {
+                    continue;
+                };
+                let sound = source.spec.kind == MediaKind::Audio;
+                let repeated = sound && inbound.reports.repeats();
+                for encoding in &mut source.encodings {
+                    let (all, some) = encoding.arrivals.take(repeated);
                     expected = expected.saturating_add(all);
                     came = came.saturating_add(some);
                 }

@@ -10,6 +10,9 @@
 //!   seconds) that is long in two looks, a window that is full while more was to
 //!   be sent, or a tenth of all packets lost. The rate falls at once below what
 //!   was delivered, and while the queue is long still further, so that it drains.
+//! - **Not too much** it was after all if all that waited comes at once, faster than
+//!   it was sent: no bottleneck does that, but a receiver's machine that stood still
+//!   for a moment. The cut is taken back.
 //! - **At least** the path carries what was sent a round trip ago without a queue
 //!   since. A sender of little shows little: the estimate then is a lower bound,
 //!   and more is known only by [probing](probe).
@@ -51,6 +54,15 @@ const DRAIN_KEEPS: f64 = 0.5;
 const LOSS_MAX: f64 = 0.1;
 /// And more of them than these, so that chance is not taken for a share.
 const LOST_PACKETS_MIN: u64 = 8;
+/// A cut is taken back so soon after it at most.
+const UNDO_WITHIN: Duration = Duration::from_millis(700);
+/// What stood still comes at once then: as fast as it was sent, or nearly so.
+const UNDO_FACTOR: f64 = 0.8;
+/// In no less than so many bytes.
+const UNDO_BYTES_MIN: u64 = 3000;
+/// Who had to cut again so soon after that had better not doubted, for so long.
+const UNDO_WAS_WRONG: Duration = Duration::from_secs(2);
+const NO_DOUBT_FOR: Duration = Duration::from_secs(10);
 /// A sample so late says more about this machine than about the path.
 const STALL: Duration = Duration::from_millis(150);
 /// Samples are remembered for so long.
@@ -62,6 +74,8 @@ const RATE_WINDOW: Duration = Duration::from_millis(250);
 const VERIFY_AFTER: Duration = Duration::from_millis(100);
 /// A full window is believed after so long.
 const FULL_WINDOW_AFTER: Duration = Duration::from_millis(250);
+/// Without any queue a transport is given so long to learn that more is carried.
+const LEARNING_MAX: Duration = Duration::from_millis(1000);
 /// More is to be sent than goes out, for so long: not the moment of a key frame.
 const BLOCKED_MAX: Duration = Duration::from_millis(350);
 /// What has piled up until then is given so long to go.
@@ -92,6 +106,25 @@ pub struct PathSample {
     pub window_bytes: u64,
     /// For how long there has been more to send than that.
     pub blocked: Duration,
+}
+
+/// What is thought of a path, for who wants to see why something was decided.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PathView {
+    /// `None`: no limit was seen.
+    pub estimate_bps: Option<f64>,
+    /// What waits before the bottleneck.
+    pub queue: Duration,
+    /// A burst of padding is out, or what it did is being looked for.
+    pub probing: bool,
+    /// From a failure to the next burst.
+    pub probe_wait: Duration,
+    /// There must be room for a better picture for so long.
+    pub up_after: Duration,
+    /// What is sent now.
+    pub offered_bps: f64,
+    /// What the next better picture needs; `None` with the best.
+    pub next_bps: Option<f64>,
 }
 
 /// What is to be sent to a receiver.
@@ -129,6 +162,22 @@ pub(crate) struct Estimator {
     window_full_since: Option<Instant>,
     late_at: Option<Instant>,
     probe: Probe,
+    /// What the last cuts would go back to.
+    doubt: Option<Doubt>,
+    /// A cut was taken back since that was asked, and when it was last.
+    taken_back: bool,
+    taken_back_at: Option<Instant>,
+    no_doubt_until: Instant,
+}
+
+/// What was known before a cut.
+#[derive(Debug, Clone, Copy)]
+struct Doubt {
+    at: Instant,
+    estimate_bps: Option<f64>,
+    sent_bps: f64,
+    /// What has arrived fastest since.
+    fastest_bps: f64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -150,7 +199,17 @@ impl Estimator {
             window_full_since: None,
             late_at: None,
             probe: Probe::new(now),
+            doubt: None,
+            taken_back: false,
+            taken_back_at: None,
+            no_doubt_until: now,
         }
+    }
+
+    /// Whether a cut was taken back since the last call: who followed it may go back
+    /// as well.
+    pub(crate) fn was_taken_back(&mut self) -> bool {
+        std::mem::take(&mut self.taken_back)
     }
 
     /// What may be sent now, in bits per second; `None`: as much as one likes.
@@ -158,6 +217,22 @@ impl Estimator {
         let queue = self.queue().saturating_sub(QUEUE_MAX).as_secs_f64();
         self.estimate_bps
             .map(|estimate| estimate * (1.0 - queue / 0.2).clamp(DRAIN_KEEPS, 1.0))
+    }
+
+    /// What is thought of the path; what its receiver adds is missing.
+    pub(crate) fn view(&self) -> PathView {
+        PathView {
+            estimate_bps: self.estimate_bps,
+            queue: self.queue(),
+            probing: !self.probe.is_idle(),
+            probe_wait: self.probe.wait(),
+            ..PathView::default()
+        }
+    }
+
+    /// Packets wait before the bottleneck.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.queue() > QUEUE_MAX
     }
 
     /// The share of packets lost in the recent past.
@@ -205,6 +280,7 @@ impl Estimator {
             false if latest > QUEUE_SUDDEN && !stalled && self.is_sudden() => 2,
             false => 0,
         };
+        self.doubt(latest, now);
         if let Some(delivered) = self.too_much(sample, wish, now) {
             if !self.probe.is_idle() {
                 self.blame_probe(sample, now);
@@ -297,20 +373,35 @@ impl Estimator {
             // What is sent less and less says nothing of what is carried.
             return Some(self.delivered_bps().unwrap_or(sent));
         }
-        let piled = sample.blocked >= BLOCKED_MAX
+        let calm = self.is_calm(now);
+        let blocked_max = if calm { LEARNING_MAX } else { BLOCKED_MAX };
+        let piled = sample.blocked >= blocked_max
             && self
                 .cut
                 .is_none_or(|cut| now.saturating_duration_since(cut.at) >= BLOCKED_AGAIN);
         if piled {
             return Some(self.delivered_bps().unwrap_or(sent));
         }
-        let full_for = |since: Instant| now.saturating_duration_since(since) >= FULL_WINDOW_AFTER;
+        let full_after = if calm {
+            LEARNING_MAX
+        } else {
+            FULL_WINDOW_AFTER
+        };
+        let full_for = |since: Instant| now.saturating_duration_since(since) >= full_after;
         if self.window_full_since.is_some_and(full_for) {
             self.window_full_since = None;
             return Some(sent);
         }
         let lost = self.lost_packets();
         (lost >= LOST_PACKETS_MIN && self.loss() > LOSS_MAX).then(|| sent * (1.0 - self.loss()))
+    }
+
+    /// No queue was seen of late: if less goes out than is to be sent, it is the
+    /// transport that still learns what the path carries.
+    fn is_calm(&self, now: Instant) -> bool {
+        let lately = |p: &&Point| now.saturating_duration_since(p.at) <= BLOCKED_MAX;
+        let mut points = self.history.iter().rev().take_while(lately);
+        points.all(|p| p.queue <= QUEUE_NONE)
     }
 
     pub(crate) fn lost_packets(&self) -> u64 {
@@ -365,6 +456,37 @@ impl Estimator {
         last.acknowledged_bytes > 0 && sent >= SUDDEN_BYTES_MIN && arrived < sent / 2
     }
 
+    /// Takes a cut back when what waited has come at once. `queue`: at this look.
+    fn doubt(&mut self, queue: Duration, now: Instant) {
+        let mut newest = self.history.iter().rev();
+        let (Some(last), Some(before)) = (newest.next(), newest.next()) else {
+            return;
+        };
+        let Some(doubt) = &mut self.doubt else {
+            return;
+        };
+        if now.saturating_duration_since(doubt.at) > UNDO_WITHIN {
+            self.doubt = None;
+            return;
+        }
+        let arrived = last
+            .acknowledged_bytes
+            .saturating_sub(before.acknowledged_bytes);
+        let time = last.at.saturating_duration_since(before.at).as_secs_f64();
+        if arrived >= UNDO_BYTES_MIN && time > 0.0 {
+            let bps = arrived as f64 * 8.0 / time;
+            doubt.fastest_bps = doubt.fastest_bps.max(bps);
+        }
+        if queue <= QUEUE_NONE && doubt.fastest_bps >= UNDO_FACTOR * doubt.sent_bps {
+            self.estimate_bps = doubt.estimate_bps;
+            self.doubt = None;
+            self.cut = None;
+            self.long_looks = 0;
+            self.taken_back = true;
+            self.taken_back_at = Some(now);
+        }
+    }
+
     /// The queue is becoming shorter by itself.
     fn drains(&self) -> bool {
         let mut newest = self.history.iter().rev();
@@ -376,6 +498,18 @@ impl Estimator {
 
     fn lower(&mut self, delivered_bps: f64, sample: &PathSample, now: Instant) {
         let rate = (delivered_bps * CUT_KEEPS).max(FLOOR_BPS);
+        let lately = |at| now.saturating_duration_since(at) < UNDO_WAS_WRONG;
+        if self.taken_back_at.is_some_and(lately) {
+            self.no_doubt_until = now + NO_DOUBT_FOR;
+        }
+        if sample.acknowledged_bytes > 0 && now >= self.no_doubt_until {
+            self.doubt.get_or_insert(Doubt {
+                at: now,
+                estimate_bps: self.estimate_bps,
+                sent_bps: self.sent_bps(now, RATE_WINDOW),
+                fastest_bps: 0.0,
+            });
+        }
         let before = self.estimate_bps.unwrap_or(f64::INFINITY);
         self.estimate_bps = Some(rate.min(before));
         self.cut = Some(Cut {
@@ -421,8 +555,7 @@ impl Estimator {
         if self.probe.is_idle() {
             let quiet = queue <= QUEUE_NONE && self.loss() < LOSS_MAX / 2.0;
             if let Some(needed) = needed.filter(|_| quiet) {
-                self.probe
-                    .begin(estimate, needed, queue, sample.sent_bytes, now);
+                self.probe.begin(estimate, needed, queue, sample, now);
             }
         }
         let step = self.probe.step(queue, sample, now);

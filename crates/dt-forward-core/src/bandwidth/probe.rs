@@ -2,8 +2,9 @@
 //! padding beside the media, and a look at the queue behind it.
 //!
 //! A burst is so short that it makes a queue of [`QUEUE_BUDGET`] at most if the
-//! path carries no more than what is known. It ends as soon as the queue grows.
-//! After each failure the next one waits longer and asks for less.
+//! path carries no more than what is known. It ends as soon as the queue grows; and
+//! then what counts is how fast all of it arrived, for round trips also grow where a
+//! machine is busy. After each failure the next one waits longer and asks for less.
 
 use std::time::{Duration, Instant};
 
@@ -16,20 +17,28 @@ const BURST_MIN: Duration = Duration::from_millis(50);
 const BURST_MAX: Duration = Duration::from_millis(200);
 /// After it, beyond a round trip, for its queue to be seen.
 const LOOK_AFTER: Duration = Duration::from_millis(100);
-/// A queue that grew by more is the burst's. The round trip is a smoothed one:
-/// it shows a third of what a few packets have seen.
+/// A queue that grew by more may be the burst's; an acknowledgement that is held back
+/// looks the same, so it is not the last word.
 const GROWTH_MAX: Duration = Duration::from_millis(10);
 /// But not less than a packet takes at the rate that is known.
 const PACKET_BITS: f64 = 10_000.0;
 /// From a failure to the next burst: doubled each time, and no more than this,
 /// so that a path that recovers is found out soon.
 const WAIT_MIN: Duration = Duration::from_millis(250);
-const WAIT_MAX: Duration = Duration::from_millis(1200);
+const WAIT_MAX: Duration = Duration::from_millis(900);
 /// Of the known rate; more is asked for in steps.
 const FACTOR_MAX: f64 = 2.0;
 const FACTOR_MIN: f64 = 1.2;
 /// Above what is needed, so that there is room when it is used.
 const HEADROOM: f64 = 1.05;
+/// After the queue grew so long is waited for what was sent to arrive.
+const JUDGE_FOR: Duration = Duration::from_millis(150);
+/// So much of it shows how fast.
+const JUDGED_SHARE: f64 = 0.95;
+/// Of what seems to be carried then so much is believed: a look is no exact moment.
+const JUDGED_KEEPS: f64 = 0.95;
+/// So much more than what is known is more.
+const JUDGED_MORE: f64 = 1.05;
 /// A tick's share of time: what is asked for is sent by ticks.
 const TICK: Duration = crate::Forwarder::TICK;
 
@@ -44,6 +53,12 @@ enum State {
         sent_bps: f64,
         until: Instant,
     },
+    /// The queue has grown: how fast these bytes arrive will tell.
+    Judging {
+        burst: Burst,
+        sent_bytes: u64,
+        until: Instant,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +67,7 @@ struct Burst {
     until: Instant,
     target_bps: f64,
     sent_before: u64,
+    acknowledged_before: u64,
     queue_before: Duration,
     known_bps: f64,
 }
@@ -89,13 +105,18 @@ impl Probe {
         matches!(self.state, State::Idle)
     }
 
+    /// From a failure to the next burst.
+    pub(super) const fn wait(&self) -> Duration {
+        self.wait
+    }
+
     /// Begins a burst, if it is time for one.
     pub(super) fn begin(
         &mut self,
         known_bps: f64,
         needed_bps: f64,
         queue: Duration,
-        sent_bytes: u64,
+        sample: &PathSample,
         now: Instant,
     ) {
         if now < self.next_at {
@@ -110,7 +131,8 @@ impl Probe {
             since: now,
             until: now + lasts,
             target_bps: target,
-            sent_before: sent_bytes,
+            sent_before: sample.sent_bytes,
+            acknowledged_before: sample.acknowledged_bytes,
             queue_before: queue,
             known_bps,
         });
@@ -129,15 +151,26 @@ impl Probe {
     pub(super) fn step(&mut self, queue: Duration, sample: &PathSample, now: Instant) -> Step {
         let burst = match self.state {
             State::Idle => return Step::default(),
+            State::Judging {
+                burst,
+                sent_bytes,
+                until,
+            } => return self.judge(burst, sent_bytes, until, sample, now),
             State::Sending(burst) | State::Looking { burst, .. } => burst,
         };
         let packet = Duration::from_secs_f64(PACKET_BITS / burst.known_bps.max(1.0));
         if queue > burst.queue_before + GROWTH_MAX.max(packet) {
-            self.fail(now);
-            return Step {
-                failed: true,
-                ..Step::default()
+            if sample.acknowledged_bytes == 0 {
+                return self.failed(now);
+            }
+            let sent_bytes = sample.sent_bytes.saturating_sub(burst.sent_before);
+            let until = now + JUDGE_FOR;
+            self.state = State::Judging {
+                burst,
+                sent_bytes,
+                until,
             };
+            return self.judge(burst, sent_bytes, until, sample, now);
         }
         let sent = sample.sent_bytes.saturating_sub(burst.sent_before) as f64;
         match self.state {
@@ -163,7 +196,46 @@ impl Probe {
             State::Looking {
                 sent_bps, until, ..
             } if now >= until => self.succeed(burst.known_bps, sent_bps, now),
-            State::Looking { .. } | State::Idle => Step::default(),
+            State::Looking { .. } | State::Judging { .. } | State::Idle => Step::default(),
+        }
+    }
+
+    /// By when what was sent until the queue grew has arrived. Most of it: what only
+    /// acknowledges is sent and never acknowledged.
+    fn judge(
+        &mut self,
+        burst: Burst,
+        sent_bytes: u64,
+        until: Instant,
+        sample: &PathSample,
+        now: Instant,
+    ) -> Step {
+        let arrived = sample
+            .acknowledged_bytes
+            .saturating_sub(burst.acknowledged_before) as f64;
+        // What was on its way before arrives meanwhile as well: it is as much as will
+        // be then.
+        let time = now.saturating_duration_since(burst.since).as_secs_f64();
+        let sent = sent_bytes as f64;
+        let enough = burst.known_bps * JUDGED_MORE;
+        if arrived >= JUDGED_SHARE * sent && sent > 0.0 {
+            let carried = JUDGED_KEEPS * arrived * 8.0 / time.max(0.05);
+            if carried > enough {
+                return self.succeed(burst.known_bps, carried.min(burst.target_bps), now);
+            }
+            return self.failed(now);
+        }
+        if now >= until || sent * 8.0 < enough * time {
+            return self.failed(now);
+        }
+        Step::default()
+    }
+
+    fn failed(&mut self, now: Instant) -> Step {
+        self.fail(now);
+        Step {
+            failed: true,
+            ..Step::default()
         }
     }
 

@@ -1,5 +1,7 @@
 //! A receiver's connection: a transport that keeps its window as ours does, and
-//! behind it one bottleneck with a queue, a base round trip and chance loss.
+//! behind it one bottleneck with a queue, a base round trip and chance loss. Packets
+//! are acknowledged as QUIC does it, and by a machine that may stand still for a
+//! moment.
 
 use std::{
     cmp::Reverse,
@@ -30,13 +32,21 @@ const DATAGRAMS_BYTES_MAX: usize = 64 << 10;
 /// The queue that the window gives way to.
 const QUEUE_MAX: f64 = 0.05;
 
-/// What a bottleneck is like now.
+/// A receiver acknowledges every second packet at once, and a single one after so
+/// long (RFC 9000 section 13.2.2).
+const ACK_EVERY: usize = 2;
+const ACK_DELAY: Duration = Duration::from_millis(25);
+
+/// What a bottleneck is like now, and the machine behind it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) bps: f64,
     pub(crate) base: Duration,
     pub(crate) loss: f64,
     pub(crate) queue_bytes: f64,
+    /// So often in a second the receiver stands still, for [`Self::stall`] at most.
+    pub(crate) stalls: f64,
+    pub(crate) stall: Duration,
 }
 
 /// What arrived.
@@ -86,6 +96,11 @@ pub(crate) struct Link {
     arrivals: BinaryHeap<Reverse<(Instant, u64)>>,
     acks: BinaryHeap<Reverse<(Instant, u64)>>,
     losses: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// What the receiver has and has not acknowledged, and when it will.
+    unacknowledged: Vec<u64>,
+    acknowledged_at: Option<Instant>,
+    /// The receiver stands still.
+    still: (Instant, Instant),
     window: f64,
     starting: bool,
     window_changed_at: Instant,
@@ -119,6 +134,9 @@ impl Link {
             arrivals: BinaryHeap::new(),
             acks: BinaryHeap::new(),
             losses: BinaryHeap::new(),
+            unacknowledged: Vec::new(),
+            acknowledged_at: None,
+            still: (now, now),
             window: 12_000.0,
             starting: true,
             window_changed_at: now,
@@ -211,12 +229,19 @@ impl Link {
         let passed = now.duration_since(self.now).as_secs_f64();
         self.now = now;
         let mut arrived = Vec::new();
-        while let Some(Reverse((_, number))) = due(&mut self.arrivals, now) {
+        while let Some(Reverse((at, number))) = due(&mut self.arrivals, now) {
+            self.acknowledge_until(at);
             if let Some(packet) = self.flying.get(&number) {
                 let load = packet.load.clone();
                 self.arrive(load, &mut arrived);
             }
+            self.unacknowledged.push(number);
+            let since = self.acknowledged_at.get_or_insert(at + ACK_DELAY);
+            if self.unacknowledged.len() >= ACK_EVERY {
+                *since = at;
+            }
         }
+        self.acknowledge_until(now);
         while let Some(Reverse((at, number))) = due(&mut self.acks, now) {
             if let Some(packet) = self.flying.remove(&number) {
                 self.flying_bytes -= packet.bytes;
@@ -247,6 +272,33 @@ impl Link {
         let blocked = self.flight.blocked_since();
         self.sample.blocked = blocked.map_or(Duration::ZERO, |at| now.duration_since(at));
         arrived
+    }
+
+    /// Lets the receiver say what it has, if it is time to.
+    fn acknowledge_until(&mut self, now: Instant) {
+        let Some(at) = self.acknowledged_at.filter(|at| *at <= now) else {
+            return;
+        };
+        self.acknowledged_at = None;
+        let leaves = self.awake_at(at);
+        for number in self.unacknowledged.drain(..) {
+            let there = leaves + self.shape.base / 2;
+            self.acks.push(Reverse((there, number)));
+        }
+    }
+
+    /// When a receiver does what it has to do then.
+    fn awake_at(&mut self, at: Instant) -> Instant {
+        if self.shape.stalls <= 0.0 {
+            return at;
+        }
+        while self.still.1 < at {
+            let pause = -self.rng.random_range(1e-9_f64..1.0).ln() / self.shape.stalls;
+            let begin = self.still.1 + Duration::from_secs_f64(pause);
+            let lasts = self.shape.stall.mul_f64(self.rng.random_range(0.1..1.0));
+            self.still = (begin, begin + lasts);
+        }
+        if at >= self.still.0 { self.still.1 } else { at }
     }
 
     fn arrive(&mut self, load: Load, arrived: &mut Vec<Arrived>) {
@@ -387,8 +439,6 @@ impl Link {
             self.free_at = begin + takes;
             let there = self.free_at + self.shape.base / 2;
             self.arrivals.push(Reverse((there, number)));
-            self.acks
-                .push(Reverse((there + self.shape.base / 2, number)));
         }
         let (base, mtu) = (self.base(), PACKET_BYTES as u64);
         self.flight.sent(number, base, mtu, self.now);

@@ -10,7 +10,8 @@
 //!
 //! And an acknowledgement that is late is a queue that can be seen before its
 //! round trip is known: until it comes, no more is sent than the path delivers
-//! meanwhile.
+//! meanwhile. If all that was waited for is acknowledged at one moment, there was no
+//! queue, but a machine that stood still: what is used is allowed again.
 //!
 //! Only the standard library here: the simulation of receivers in
 //! `dt-forward-core` is compiled with this very file.
@@ -40,6 +41,10 @@ const LONG: Duration = Duration::from_millis(500);
 const EASE_EVERY: Duration = Duration::from_millis(250);
 /// After it grew it is kept for so long: who needed more may soon again.
 const KEPT: Duration = Duration::from_millis(500);
+/// So many packets that are acknowledged at one moment have not waited in a queue
+/// one behind the other.
+const AT_ONCE_PACKETS_MIN: u64 = 3;
+const AT_ONCE: Duration = Duration::from_millis(5);
 /// What is sent within so long has one entry.
 const TOGETHER: Duration = Duration::from_millis(1);
 
@@ -94,6 +99,10 @@ pub(super) struct Flight {
     /// What round trips are longer than their base.
     usual: Duration,
     late: bool,
+    /// What was allowed before acknowledgements were late.
+    before_late: Option<u64>,
+    /// What was acknowledged at this moment, or shortly after it.
+    at_once: (Instant, u64),
 }
 
 impl Flight {
@@ -109,6 +118,8 @@ impl Flight {
             grown_at: None,
             usual: Duration::ZERO,
             late: false,
+            before_late: None,
+            at_once: (now, 0),
         }
     }
 
@@ -141,6 +152,10 @@ impl Flight {
     pub(super) fn arrived(&mut self, bytes: u64, rtt: Duration, base: Duration, now: Instant) {
         self.brief.add(bytes, now);
         self.long.add(bytes, now);
+        if now.saturating_duration_since(self.at_once.0) > AT_ONCE {
+            self.at_once = (now, 0);
+        }
+        self.at_once.1 += bytes;
         let longer = rtt.saturating_sub(base).min(USUAL_MAX);
         self.usual = (self.usual * (USUAL_SMOOTHING - 1) + longer) / USUAL_SMOOTHING;
         let long_limited = |since: Instant| {
@@ -188,17 +203,33 @@ impl Flight {
     fn look(&mut self, base: Duration, mtu: u64, now: Instant) {
         let most = base.saturating_add(LATE_AFTER + self.slack());
         let waits = self.unanswered_since();
-        self.late = waits.is_some_and(|at| now.saturating_duration_since(at) > most);
+        let late = waits.is_some_and(|at| now.saturating_duration_since(at) > most);
+        let was_late = std::mem::replace(&mut self.late, late);
+        if was_late && !late {
+            let before = self.before_late.take();
+            let recent = now.saturating_duration_since(self.at_once.0) <= AT_ONCE;
+            if recent && self.at_once.1 >= AT_ONCE_PACKETS_MIN * mtu {
+                // No more than is used: a path may become narrow at any time.
+                let enough = self.enough(base, mtu, now);
+                self.allowed = self.allowed.max(before.unwrap_or(0).min(enough));
+            }
+        }
         if self.late {
+            self.before_late.get_or_insert(self.allowed);
             let delivered = self.brief.within(base + self.slack(), now);
             self.allowed = self.allowed.min(delivered.max(LATE_PACKETS_MIN * mtu));
         }
     }
 
+    /// What the sender's own rate brings into a round trip, or somewhat more.
+    fn enough(&self, base: Duration, mtu: u64, now: Instant) -> u64 {
+        let used = self.long.within(base.saturating_add(self.slack()), now);
+        used.max(PACKETS_MIN * mtu)
+    }
+
     /// Towards what is used.
     fn ease(&mut self, base: Duration, mtu: u64, now: Instant) {
-        let used = self.long.within(base.saturating_add(self.slack()), now);
-        let enough = used.max(PACKETS_MIN * mtu);
+        let enough = self.enough(base, mtu, now);
         self.allowed = match self.allowed {
             u64::MAX => enough,
             more if more > enough && self.grown_lately(now) => more,
@@ -234,6 +265,8 @@ mod tests {
         free_at: Instant,
         next: u64,
         most: usize,
+        /// No acknowledgement comes before.
+        hold_until: Option<Instant>,
     }
 
     impl Path {
@@ -249,6 +282,7 @@ mod tests {
                 free_at: now,
                 next: 0,
                 most: 0,
+                hold_until: None,
             }
         }
 
@@ -268,6 +302,7 @@ mod tests {
             let now = self.now;
             while let Some((packet, sent, _)) = self.in_flight.front().copied()
                 && self.in_flight[0].2 <= now
+                && self.hold_until.is_none_or(|until| until <= now)
             {
                 self.in_flight.pop_front();
                 self.flight.arrived(MTU, now - sent, self.base, now);
@@ -344,6 +379,20 @@ mod tests {
             path.run(1, 8);
         }
         assert!(path.flight.allowed() >= PACKETS_MIN * MTU);
+        assert_eq!(path.waiting, 0);
+    }
+
+    #[test]
+    fn a_receiver_that_stood_still_is_no_queue() {
+        let mut path = Path::new(2500);
+        path.run(40, 12);
+        let before = path.flight.allowed();
+        // Nothing is acknowledged for a while, and then all of it.
+        let back = path.now + 150 * MS;
+        path.hold_until = Some(back);
+        path.run(3, 12);
+        assert!(path.flight.allowed() > before / 2, "{before}");
+        path.run(4, 12);
         assert_eq!(path.waiting, 0);
     }
 }
