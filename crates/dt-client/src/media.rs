@@ -261,7 +261,8 @@ impl<D: Dial> Context<D> {
                 }
                 Ok((_, media_server_message::Body::SenderReport(report))) => {
                     let handler = self.handler.handler_id;
-                    self.paths.repeat_audio(handler, report.repeat_audio);
+                    let (repeat, lost_ppm) = (report.repeat_audio, report.lost_ppm);
+                    self.paths.repeat_audio(handler, repeat, lost_ppm);
                 }
                 // Errors on this stream answer key-frame requests at most.
                 Ok(_) | Err(dt_wire::DecodeError::Empty) => {}

@@ -1,9 +1,9 @@
 //! What publishers have to know of the ways to the handlers: which of them is the
-//! home, how long a datagram may be that all of them take, and whether sound is
-//! to go out twice.
+//! home, how long a datagram may be that all of them take, and how often sound is
+//! to go out again.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -11,6 +11,11 @@ use dt_frame::DATAGRAM_BYTES_SAFE;
 use dt_ids::HandlerId;
 
 use crate::Handler;
+
+/// Above so many lost in a million one copy leaves too much; below so many it is
+/// enough again. The same as handlers go by, who send sound on.
+const TWICE_ABOVE_PPM: u32 = 40_000;
+const ONCE_BELOW_PPM: u32 = 10_000;
 
 /// Shared by the driver, the media sessions and the publishers of one seat.
 #[derive(Debug, Default)]
@@ -22,8 +27,8 @@ struct Known {
     handlers: Vec<HandlerId>,
     /// Of each session that is open.
     datagram_bytes: HashMap<HandlerId, usize>,
-    /// Those at which sound gets lost.
-    lossy: HashSet<HandlerId>,
+    /// Those at which sound gets lost, and how often it is to be sent again.
+    lossy: HashMap<HandlerId, u8>,
 }
 
 impl Paths {
@@ -69,19 +74,26 @@ impl Paths {
         narrowest.unwrap_or(DATAGRAM_BYTES_SAFE)
     }
 
-    /// A handler asks to be sent sound twice, or no more.
-    pub(crate) fn repeat_audio(&self, handler: HandlerId, repeat: bool) {
+    /// A handler says how much gets lost on the way to it, and whether sound is to
+    /// be sent again for it.
+    pub(crate) fn repeat_audio(&self, handler: HandlerId, repeat: bool, lost_ppm: u32) {
         let mut known = self.known();
-        if repeat {
-            known.lossy.insert(handler);
-        } else {
+        if !repeat {
             known.lossy.remove(&handler);
+            return;
+        }
+        let times = known.lossy.entry(handler).or_insert(1);
+        if lost_ppm > TWICE_ABOVE_PPM {
+            *times = 2;
+        } else if lost_ppm < ONCE_BELOW_PPM {
+            *times = 1;
         }
     }
 
-    /// What goes to one goes to all.
-    pub(crate) fn repeats_audio(&self) -> bool {
-        !self.known().lossy.is_empty()
+    /// How often sound goes out again. What goes to one goes to all.
+    pub(crate) fn audio_repeats(&self) -> usize {
+        let most = self.known().lossy.values().max().copied();
+        most.unwrap_or(0).into()
     }
 }
 
@@ -95,18 +107,16 @@ mod tests {
         assert_eq!(paths.datagram_bytes(), DATAGRAM_BYTES_SAFE);
         paths.opened(near, 1100);
         paths.opened(far, 1050);
-        paths.repeat_audio(far, true);
-        assert_eq!(
-            (paths.datagram_bytes(), paths.repeats_audio()),
-            (1050, true)
-        );
-        paths.repeat_audio(near, false);
-        assert!(paths.repeats_audio());
+        paths.repeat_audio(far, true, 20_000);
+        assert_eq!((paths.datagram_bytes(), paths.audio_repeats()), (1050, 1));
+        paths.repeat_audio(near, false, 0);
+        assert_eq!(paths.audio_repeats(), 1);
+        for (lost_ppm, times) in [(50_000, 2), (30_000, 2), (0, 1), (30_000, 1)] {
+            paths.repeat_audio(far, true, lost_ppm);
+            assert_eq!(paths.audio_repeats(), times, "{lost_ppm}");
+        }
         paths.closed(far);
-        assert_eq!(
-            (paths.datagram_bytes(), paths.repeats_audio()),
-            (1100, false)
-        );
+        assert_eq!((paths.datagram_bytes(), paths.audio_repeats()), (1100, 0));
         paths.set_handlers(&[near, far]);
         let shown = paths.handlers().into_iter();
         let shown: Vec<_> = shown.map(|h| (h.id, h.home, h.ready)).collect();

@@ -1,7 +1,7 @@
 //! One encoding of a stream on its way out: frames and groups are numbered,
 //! datagrams cut. Once for all handlers: what they get is the same to the byte.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use dt_frame::{
@@ -26,9 +26,9 @@ pub(super) struct Numbering {
     base_counter: u8,
     /// Only a key frame can follow what went before.
     pub(super) needs_key: bool,
-    /// The datagrams of the frame before: they go out again where sound gets
-    /// lost.
-    before: Option<Arc<[Bytes]>>,
+    /// The datagrams of the frames before, newest first: they go out again where
+    /// sound gets lost.
+    before: VecDeque<Arc<[Bytes]>>,
 }
 
 impl Numbering {
@@ -41,7 +41,7 @@ impl Numbering {
             group: 0,
             base_counter: 0,
             needs_key: true,
-            before: None,
+            before: VecDeque::new(),
         }
     }
 
@@ -138,14 +138,19 @@ impl Numbering {
             .get_or_insert_with(|| Fragmenter::new(user_id, shared.number));
         let cut = fragmenter.cut(frame, limit).ok()?;
         let datagrams: Arc<[Bytes]> = cut.map(|datagram| datagram.to_bytes()).collect();
-        let repeats = shared.is_audio() && shared.paths.repeats_audio();
-        let before = self.before.take();
-        if !repeats {
+        let repeats = if shared.is_audio() {
+            shared.paths.audio_repeats()
+        } else {
+            0
+        };
+        self.before.truncate(repeats);
+        if repeats == 0 {
             return Some(datagrams);
         }
-        self.before = Some(Arc::clone(&datagrams));
-        let again = before.iter().flat_map(|before| before.iter());
-        Some(datagrams.iter().chain(again).cloned().collect())
+        let again = self.before.iter().flat_map(|before| before.iter());
+        let all = datagrams.iter().chain(again).cloned().collect();
+        self.before.push_front(datagrams);
+        Some(all)
     }
 }
 

@@ -69,20 +69,23 @@ describe("sound", () => {
     const path = new Path();
     const out = outgoing({}, path);
     say(out, 1);
-    out.repeats = true;
+    out.repeats = 1;
     say(out, 2);
     say(out, 3);
-    out.repeats = false;
+    out.repeats = 2;
     say(out, 4);
     say(out, 5);
+    out.repeats = 0;
+    say(out, 6);
+    say(out, 7);
     const sent = path.datagrams.map((one) => Number(parseDatagram(one).header.timestamp));
-    expect(sent).toEqual([1, 2, 3, 2, 4, 3, 5]);
+    expect(sent).toEqual([1, 2, 3, 2, 4, 3, 5, 4, 3, 6, 7]);
   });
 
   it("that came twice is heard once, and what came only the second time is not missing", () => {
     const path = new Path();
     const out = outgoing({}, path);
-    out.repeats = true;
+    out.repeats = 1;
     for (let i = 1; i <= 20; i++) say(out, i * 20_000);
     const decoded: number[] = [];
     const gaps: string[] = [];

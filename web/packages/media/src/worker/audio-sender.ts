@@ -11,6 +11,9 @@ export const AUDIO_BITRATE = 32_000;
 const BLOCK_MICROS = 20_000;
 /** Losses that Opus prepares for, in percent: it spends its bits on them. */
 const LOSS_STEPS = [0, 5, 10, 20] as const;
+/** Above so many lost in a million one copy leaves too much; below so many it is enough again. */
+const TWICE_ABOVE_PPM = 40_000;
+const ONCE_BELOW_PPM = 10_000;
 /** Blocks in the encoder at most; it is normally done in a millisecond. */
 const ENCODING_MAX = 25;
 
@@ -54,7 +57,9 @@ export class AudioSender {
 
   /** How much of what is sent does not arrive, as a handler saw it. */
   setLoss(lostPpm: number, repeat: boolean): void {
-    this.outgoing.repeats = repeat;
+    if (!repeat) this.outgoing.repeats = 0;
+    else if (lostPpm > TWICE_ABOVE_PPM) this.outgoing.repeats = 2;
+    else if (lostPpm < ONCE_BELOW_PPM || this.outgoing.repeats === 0) this.outgoing.repeats = 1;
     const percent = LOSS_STEPS.findLast((step) => lostPpm >= step * 10_000) ?? 0;
     if (percent === this.#lossPercent) return;
     this.#lossPercent = percent;

@@ -62,8 +62,8 @@ export class Outgoing {
   /** Frames given up because sealing was behind or came to nothing. */
   unsealed = 0;
   carrier: CarrierName;
-  /** Each frame's datagrams go out again behind those of the next. */
-  repeats = false;
+  /** Each frame's datagrams go out again behind those of so many that follow. */
+  repeats = 0;
   /** Of the group that goes out. */
   codec: FourCc;
   readonly encoding: number;
@@ -72,7 +72,8 @@ export class Outgoing {
   readonly #onLate: () => void;
   #links: readonly MediaPath[] = [];
   #fragmenter: Fragmenter | undefined;
-  #before: readonly Uint8Array[] = [];
+  /** Datagrams of the frames before, newest first. */
+  #before: readonly (readonly Uint8Array[])[] = [];
   readonly #writers = new Map<MediaPath, GroupWriter>();
   #group = 0;
   #sequence = 0n;
@@ -190,10 +191,11 @@ export class Outgoing {
       limit,
     );
     if (datagrams === undefined) return;
-    for (const datagram of [...datagrams, ...this.#before]) {
+    const before = this.#before.slice(0, this.repeats);
+    for (const datagram of [datagrams, ...before].flat()) {
       for (const link of links) link.sendDatagram(datagram);
     }
-    this.#before = this.repeats ? datagrams : [];
+    this.#before = [datagrams, ...before].slice(0, this.repeats);
   }
 
   #sendOnStreams(frame: EncodedFrame, links: readonly MediaPath[]): void {

@@ -106,7 +106,7 @@ function outgoing(engine: Engine): OutgoingStats[] {
       width: video?.size.width ?? 0,
       height: video?.size.height ?? 0,
       encodings: video?.encodingStats() ?? [],
-      repeating: outs.some((out) => out.repeats),
+      repeating: outs.some((out) => out.repeats > 0),
       droppedFrames: sender.droppedFrames,
       droppedGroups: sum((out) => out.droppedGroups),
     };
