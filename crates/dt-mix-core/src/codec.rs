@@ -37,6 +37,16 @@ pub trait Decode {
 
     /// Appends one [`STEP`](crate::STEP) of what may have been in a packet that is
     /// missing.
+    ///
+    /// `next`: the packet right behind it, where that is there already: it may hold
+    /// a coarser copy of what is missing (Opus in-band FEC, RFC 6716 section
+    /// 2.1.7). It is still to be given to [`decode`](Self::decode) afterwards.
+    fn make_up(&mut self, next: &[u8], out: &mut Vec<f32>) {
+        let _ = next;
+        self.conceal(out);
+    }
+
+    /// The same without anything to go by.
     fn conceal(&mut self, out: &mut Vec<f32>);
 }
 

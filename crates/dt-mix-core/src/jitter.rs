@@ -32,8 +32,9 @@ const WINDOW: Duration = Duration::from_secs(2);
 pub(crate) enum Next {
     /// This packet.
     Packet(Bytes),
-    /// One that is missing, with later ones there.
-    Lost,
+    /// One that is missing, with later ones there: the one right behind it, or
+    /// others.
+    Lost(Option<Bytes>),
     /// Nothing is there.
     Dry,
 }
@@ -126,7 +127,9 @@ impl Jitter {
             }
             let missing = at.saturating_sub(next);
             if (SAME_US + 1..=GAP_MAX_US).contains(&missing) {
-                return Next::Lost;
+                // Two in a row leave nothing of the first.
+                let behind = missing <= self.packet_us + SAME_US;
+                return Next::Lost(behind.then(|| first.get().clone()));
             }
             self.next_us = Some(at);
             return Next::Packet(first.remove());
@@ -258,9 +261,17 @@ mod tests {
             jitter.push(at * STEP_US, packet(1), came);
         }
         assert!(jitter.start(now + crate::STEP * 51));
-        let played: Vec<_> = (0..7).map(|_| play(&mut jitter) == Next::Lost).collect();
-        let lost = [false, false, true, true, false, false, false];
-        assert_eq!(played, lost);
+        let played: Vec<_> = (0..7).map(|_| play(&mut jitter)).collect();
+        let came = Next::Packet(packet(1));
+        // What is behind the second of two may tell of it.
+        let lost = [Next::Lost(None), Next::Lost(Some(packet(1)))];
+        assert_eq!(played[..2], [came, Next::Packet(packet(1))]);
+        assert_eq!(played[2..4], lost);
+        assert!(
+            played[4..]
+                .iter()
+                .all(|next| matches!(next, Next::Packet(_)))
+        );
         assert_eq!(play(&mut jitter), Next::Dry);
     }
 

@@ -105,8 +105,8 @@ impl<D: Decode> Source<D> {
                     self.decode(&packet, codecs);
                     self.jitter.advance(self.scratch.len(), true);
                 }
-                Next::Lost => {
-                    self.conceal();
+                Next::Lost(behind) => {
+                    self.make_up(behind.as_deref());
                     self.jitter.advance(self.scratch.len(), false);
                 }
                 Next::Dry if self.dry == DRY_MAX => {
@@ -146,6 +146,15 @@ impl<D: Decode> Source<D> {
             self.scratch.clear();
             self.conceal();
         }
+    }
+
+    /// What was lost, from the packet behind it where that is there.
+    fn make_up(&mut self, behind: Option<&[u8]>) {
+        match (&mut self.decoder, behind) {
+            (Some(decoder), Some(behind)) => decoder.make_up(behind, &mut self.scratch),
+            _ => self.conceal(),
+        }
+        self.scratch.resize(STEP_SAMPLES, 0.0);
     }
 
     fn conceal(&mut self) {

@@ -59,6 +59,7 @@ struct Side {
     unread_bytes: usize,
     end: Option<(Instant, SessionError)>,
     sent: u64,
+    sent_bytes: u64,
     lost: u64,
 }
 
@@ -103,6 +104,7 @@ impl Link {
             rtt_min: 2 * self.config.latency,
             lost_packets: self.sides[side].lost,
             sent_packets: self.sides[side].sent,
+            sent_bytes: self.sides[side].sent_bytes,
             congestion_window_bytes: self.config.session_window_bytes_max as u64,
             ..PathStats::default()
         }
@@ -185,6 +187,7 @@ impl Link {
             });
         }
         self.sides[side].sent += 1;
+        self.sides[side].sent_bytes += datagram.len() as u64;
         let mut at = self.arrival(now);
         if self.happens(self.config.reordering) {
             at += self.config.latency + HELD_BACK;
@@ -374,6 +377,7 @@ impl Link {
             pipe.queued_bytes += taken;
             self.sides[side].unread_bytes += taken;
             self.sides[side].sent += 1;
+            self.sides[side].sent_bytes += taken as u64;
         }
         if chunk.is_empty() {
             return Step::Done(Ok(()));

@@ -53,6 +53,13 @@ impl State {
                 let sample = sample(&stats);
                 port.receiver().path(sample.window_bytes, stats.rtt);
                 self.forwarder.path(*session, &sample, now);
+                // Twenty lines a second a receiver: for who asks why a picture is as it is.
+                tracing::trace!(
+                    session = session.0,
+                    ?sample,
+                    view = ?self.forwarder.path_view(*session),
+                    "path"
+                );
             }
         }
     }
