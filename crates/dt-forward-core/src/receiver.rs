@@ -149,6 +149,8 @@ pub(crate) struct Receiver {
     pub(crate) repeats: Need,
     /// What its sound takes once.
     sound_bps: f64,
+    /// It wants pictures, too.
+    looks: bool,
     /// Sound that was made here, and is of no source.
     pub(crate) made_here: Rates,
 }
@@ -175,6 +177,7 @@ impl Receiver {
             slack_bps: f64::INFINITY,
             repeats: Need::default(),
             sound_bps: 0.0,
+            looks: false,
             made_here: Rates::default(),
         }
     }
@@ -200,7 +203,8 @@ impl Receiver {
         }
         let (loss, lost) = (self.estimator.loss(), self.estimator.lost_packets());
         let most = self.estimator.budget_bps().unwrap_or(f64::INFINITY) * SOUND_SHARE;
-        let room = !self.estimator.is_queued() && 3.0 * self.sound_bps <= most;
+        let beside_pictures = !self.looks || 3.0 * self.sound_bps <= most;
+        let room = beside_pictures && !self.estimator.is_queued();
         self.repeats.look(loss, lost, room, now);
         padding
     }
@@ -284,6 +288,7 @@ impl Receiver {
     pub(crate) fn give(&mut self, asks: &[Request], audio_bps: f64, now: Instant) -> Vec<Given> {
         self.age(now);
         self.sound_bps = audio_bps / f64::from(1 + self.repeats.times());
+        self.looks = !asks.is_empty();
         let limit = match (self.estimator.budget_bps(), self.max_bitrate_bps) {
             (estimate, 0) => estimate.map(|bps| bps * MEDIA_SHARE),
             (estimate, most) => {

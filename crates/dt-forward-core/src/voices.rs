@@ -62,6 +62,8 @@ struct Gate {
     loud_at: Option<Instant>,
     /// Since when it has a place among those that are forwarded.
     placed_at: Option<Instant>,
+    /// It was silent and has not had a place since.
+    begins: bool,
     loudness_db: f32,
     heard_at: Instant,
     kept: VecDeque<(Instant, Bytes)>,
@@ -111,6 +113,7 @@ impl Voices {
             tells: false,
             loud_at: None,
             placed_at: None,
+            begins: true,
             loudness_db: 0.0,
             heard_at: now,
             kept: VecDeque::new(),
@@ -126,6 +129,7 @@ impl Voices {
         let had_place = gate.placed_at.is_some();
         if !open {
             gate.placed_at = None;
+            gate.begins = true;
         } else if !had_place {
             self.find_place(stream, now);
         }
@@ -142,7 +146,9 @@ impl Voices {
         }
     }
 
-    /// Gives a voice a place, or that of the faintest one when it is louder.
+    /// Gives a voice a place, or that of the faintest one when it is louder: much
+    /// louder, and than one that had its time, so that equals do not trade places.
+    /// Only who begins to speak need not wait for that; the word would be lost.
     fn find_place(&mut self, stream: StreamId, now: Instant) {
         let config = self.config;
         for gate in self.gates.values_mut() {
@@ -153,11 +159,19 @@ impl Voices {
         }
         let placed = self.gates.values().filter(|g| g.placed_at.is_some());
         if placed.count() >= config.open_max {
-            let loudness = self.gates.get(&stream).map_or(0.0, |g| g.loudness_db);
+            let (loudness, begins) = self
+                .gates
+                .get(&stream)
+                .map_or((0.0, false), |gate| (gate.loudness_db, gate.begins));
+            let (least, margin_db) = if begins {
+                (Duration::ZERO, 0.0)
+            } else {
+                (PLACE_MIN, config.overtake_db)
+            };
             let fainter = |gate: &&mut Gate| {
                 gate.placed_at
-                    .is_some_and(|at| now.saturating_duration_since(at) >= PLACE_MIN)
-                    && gate.loudness_db + config.overtake_db < loudness
+                    .is_some_and(|at| now.saturating_duration_since(at) >= least)
+                    && gate.loudness_db + margin_db < loudness
             };
             let faintest = self
                 .gates
@@ -171,6 +185,7 @@ impl Voices {
         }
         if let Some(gate) = self.gates.get_mut(&stream) {
             gate.placed_at = Some(now);
+            gate.begins = false;
         }
     }
 }
@@ -281,6 +296,27 @@ mod tests {
         assert_eq!(sent.iter().filter(|n| **n >= 500).count(), 4, "{sent:?}");
         assert_eq!(sent[6], 0);
         assert!(sent[7] >= 250, "{sent:?}");
+    }
+
+    #[test]
+    fn who_begins_to_speak_is_heard_at_once_beside_five_who_speak_as_loud() {
+        let start = Instant::now();
+        let mut voices = Voices::new(GateConfig::default());
+        let at = |n: u64| start + Duration::from_millis(20 * n);
+        let mut sent = 0;
+        for n in 0..200 {
+            for who in 1..6u8 {
+                // They take turns in pausing, for less than a place is kept.
+                let pauses = n / 10 % 5 == u64::from(who - 1);
+                hear(&mut voices, who, if pauses { 70 } else { 30 }, at(n));
+            }
+            let below = if n < 100 { 80 } else { 30 };
+            sent += hear(&mut voices, 6, below, at(n));
+            if n == 100 {
+                // With the tenth of a second before its first loud packet.
+                assert_eq!(sent, 6);
+            }
+        }
     }
 
     #[test]

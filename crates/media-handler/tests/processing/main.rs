@@ -153,11 +153,15 @@ async fn each_hears_all_others_in_one_and_nobody_themselves() {
         assert_eq!(header.label(), Some(label(MIX)));
         assert_eq!(header.user_id, UserId(0));
         assert_eq!(header.timestamp_us % 20_000, 0, "the grid");
-        let level = header.extension.audio_level();
-        assert!(
-            level.voice && (8..20).contains(&level.below_overload_db),
-            "{level:?}"
-        );
+        // Quieter where a busy machine has kept the microphones waiting.
+        let loud = |header: DatagramHeader| {
+            let level = header.extension.audio_level();
+            level.voice && (8..20).contains(&level.below_overload_db)
+        };
+        while !ear.last.is_some_and(loud) {
+            let (header, payload) = next(client).await;
+            ear.hear(header, &payload);
+        }
         last.push(ear);
     }
     // Those who don't speak get the same bytes.
@@ -316,9 +320,8 @@ async fn a_listener_comes_and_goes_and_nothing_is_left() {
             .await
             .unwrap();
         let other = Some(label(MIX + 1));
-        while ear.last.and_then(|header| header.label()) != other {
-            let (header, payload) = next(&clients[1]).await;
-            ear.hear(header, &payload);
+        for client in &clients[1..] {
+            while next(client).await.0.label() != other {}
         }
         // Nobody wants it any more.
         route(&mut world, &people[0], &[], MIX, None).await.unwrap();

@@ -156,25 +156,32 @@ impl World {
 
     /// Camera to slot 10 and microphone to slot 11 of each receiver.
     pub(crate) async fn route(&mut self, from: &Person, to: &[Person]) {
-        for (source, slot) in [(from.camera, 10), (from.microphone, 11)] {
-            let request = RouteMediaCommand {
-                source_stream_id: source.to_string(),
-                meeting_id: self.meeting.to_string(),
-                generation: self.generation(),
-                destinations: to
-                    .iter()
-                    .map(|person| Destination {
-                        participant_id: person.participant.to_string(),
-                        stream_number: label(slot).to_bits(),
-                        ..Destination::default()
-                    })
-                    .collect(),
-                ..RouteMediaCommand::default()
-            };
-            let wanted = request.generation;
-            let answer = self.handler.route_media(request).await.unwrap();
-            assert_eq!(answer.applied, wanted);
-        }
+        self.route_stream(from.camera, 10, to).await;
+        self.route_sound(from, to).await;
+    }
+
+    pub(crate) async fn route_sound(&mut self, from: &Person, to: &[Person]) {
+        self.route_stream(from.microphone, 11, to).await;
+    }
+
+    async fn route_stream(&mut self, source: StreamId, slot: u32, to: &[Person]) {
+        let request = RouteMediaCommand {
+            source_stream_id: source.to_string(),
+            meeting_id: self.meeting.to_string(),
+            generation: self.generation(),
+            destinations: to
+                .iter()
+                .map(|person| Destination {
+                    participant_id: person.participant.to_string(),
+                    stream_number: label(slot).to_bits(),
+                    ..Destination::default()
+                })
+                .collect(),
+            ..RouteMediaCommand::default()
+        };
+        let wanted = request.generation;
+        let answer = self.handler.route_media(request).await.unwrap();
+        assert_eq!(answer.applied, wanted);
     }
 
     pub(crate) fn token(&self, person: &Person) -> String {
