@@ -118,7 +118,10 @@ impl Repeats {
     pub(crate) fn send(&mut self, turn: &mut Turn<'_>) {
         for (after, time) in AFTER.into_iter().zip(&mut self.times) {
             let due = |at: Instant| turn.now.saturating_duration_since(at) >= after;
-            while let Some((_, datagram)) = time.waiting.pop_front_if(|(at, _)| due(*at)) {
+            while time.waiting.front().is_some_and(|(at, _)| due(*at)) {
+                let Some((_, datagram)) = time.waiting.pop_front() else {
+                    break;
+                };
                 turn.outbox.counters.repeats_out += time.to.len() as u64;
                 turn.outbox.datagram(datagram, &time.to);
             }
