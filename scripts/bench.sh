@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints the figures of this machine: `darktower` in the release profile, real
 # browsers. Arguments choose parts: idle, bot, e2ee, load, browser, crowd,
-# layers, crypto, blocked, transport, forward, mixing, squeeze.
+# layers, crypto, blocked, transport, forward, mixing, squeeze, lossy.
 . "$(dirname "$0")/env.sh"
 
 scripts/need.sh build browsers firewall

@@ -48,9 +48,10 @@ fn how_a_meeting_is_for_a_client_is_in_the_metrics_and_who_it_is_is_not() -> Res
     let listener = Bot::join(&link, "Masetto", MEETING, &[])?;
 
     let webtransport = "carrier=\"webtransport\"";
+    // Everybody is at two media handlers.
     let open = |text: &str, role: &str| value(text, "dt_sessions", &[role, webtransport]);
     wait_for(address, |text| {
-        open(text, "role=\"meeting\"") == Some(2.0) && open(text, "role=\"media\"") == Some(2.0)
+        open(text, "role=\"meeting\"") == Some(2.0) && open(text, "role=\"media\"") == Some(4.0)
     })?;
     let program = [
         "client=\"program\"",

@@ -6,6 +6,7 @@ import { browserJoins } from "./bench_browser.ts";
 import { crowdJoins, layerSwitches } from "./bench_crowd.ts";
 import { cryptoCosts } from "./bench_crypto.ts";
 import { forwardFigures } from "./bench_forward.ts";
+import { lossySound } from "./bench_lossy.ts";
 import { mixingFigures } from "./bench_mixing.ts";
 import { botJoins, encryptedJoins, idle, load } from "./bench_programs.ts";
 import { squeezedReceiver } from "./bench_squeeze.ts";
@@ -25,6 +26,7 @@ const PARTS: Record<string, () => Promise<void>> = {
   forward: forwardFigures,
   mixing: mixingFigures,
   squeeze: squeezedReceiver,
+  lossy: lossySound,
 };
 
 const chosen = process.argv.slice(2);

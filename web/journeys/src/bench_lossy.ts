@@ -1,12 +1,11 @@
 // Sound where packets are lost: the kernel drops so many of all that goes to one of
 // two listeners, or that comes from one of two speakers, by chance. What of the
-// sound is heard, what the copies cost, and how soon somebody is heard who begins to
-// speak among others. Real bots, and a real wire.
+// sound is heard, and what the copies cost. Real bots, and a real wire.
 import { appendFile } from "node:fs/promises";
-import { percentile, table, type Row } from "./bench_report.ts";
+import { table, type Row } from "./bench_report.ts";
 import { noFirewall } from "./firewall.ts";
 import { NEAR_HOST, NarrowNetwork } from "./narrow.ts";
-import type { Json, Program } from "./process.ts";
+import type { Json } from "./process.ts";
 import { Server } from "./server.ts";
 import { pause } from "./waiting.ts";
 
@@ -16,11 +15,6 @@ const LEARN_MS = 6000;
 const COUNT_MS = 20_000;
 const WATCH_MS = 100;
 const EXTRA_MS = 60_000;
-
-/** Others who speak all the time: one more than are sent on. */
-const SPEAKERS = 6;
-const SPEECH = "2s/3s";
-const ONSETS = 10;
 
 /** Where packets are lost. */
 type Way = "to a listener" | "from a speaker";
@@ -60,7 +54,6 @@ async function lossy(server: Server, network: NarrowNetwork, way: Way, percent: 
     heard,
     lostPercent: Math.max(0, 100 * (1 - heard / said)),
     lost: received["lost_frames"] ?? Number.NaN,
-    lostAlone: received["sound_lost_alone"] ?? Number.NaN,
     packets: toListener
       ? after.sent.packets - before.sent.packets
       : after.received.packets - before.received.packets,
@@ -97,7 +90,6 @@ export async function lossySound(): Promise<void> {
           "sound heard": one.heard,
           "sound lost %": one.lostPercent.toFixed(2),
           "frames lost in all": one.lost,
-          "of them FEC makes up for": one.lostAlone,
           "copies that came": one.duplicates,
           "kbit/s on the wire": kbps.toFixed(0),
           "of those without loss": (one.bytes / plain).toFixed(2),
@@ -112,59 +104,8 @@ export async function lossySound(): Promise<void> {
         "dropped by nft on one way; goals: sound lost < 1 % at 10 %, nothing sent again at 0 %",
       rows,
     );
-    await onsets(server);
   } finally {
     await server.stop();
     await network.close();
   }
-}
-
-/** Somebody who was silent begins to speak among more speakers than are sent on. */
-async function onsets(server: Server): Promise<void> {
-  const { url } = await server.createMeeting();
-  const seconds = ONSETS * 5 + 20;
-  const others: Program[] = [];
-  for (let other = 0; other < SPEAKERS; other += 1) {
-    others.push(server.bot(url, `Other ${other}`, seconds + 20, ["--publish", "audio"]));
-  }
-  await Promise.all(others.map((one) => one.event("joined", EXTRA_MS)));
-  const speaking = ["--publish", "audio", "--speech", SPEECH, "--watch", "1s"];
-  const speaker = server.bot(url, "Newcomer", seconds, speaking);
-  const listener = server.bot(url, "Listener", seconds, ["--watch", "1s"]);
-  await Promise.all([speaker, listener].map((one) => one.event("joined", EXTRA_MS)));
-  await pause(seconds * 1000 - 5000);
-  const begun = speaker.events("speaks").map(({ json }) => Number(json["timestamp_us"]));
-  const heard = listener.events("heard").map(({ json }) => ({
-    captured: Number(json["timestamp_us"]),
-    received: Number(json["received_us"]),
-  }));
-  const lost: number[] = [];
-  const late: number[] = [];
-  for (const at of begun) {
-    // Packets of two voices never have the same time.
-    const first = heard.find(({ captured }) => captured >= at && captured < at + 2_000_000);
-    if (first === undefined) continue;
-    lost.push((first.captured - at) / 1000);
-    late.push((first.received - at) / 1000);
-  }
-  table(
-    "Speech that begins at a silent microphone",
-    `${begun.length} times, ${SPEAKERS} others speak all the time and five are sent on; from the ` +
-      "capture of the first loud packet; goal: lost < 100 ms",
-    [
-      figures("onset lost, ms", lost, begun.length),
-      figures("first of it received after, ms", late, begun.length),
-    ],
-  );
-  await record("onset", { begun: begun.length, lost, late });
-}
-
-function figures(figure: string, values: readonly number[], of: number): Row {
-  return {
-    figure,
-    p50: percentile(values, 50).toFixed(1),
-    p95: percentile(values, 95).toFixed(1),
-    max: Math.max(...values).toFixed(1),
-    heard: `${values.length} of ${of}`,
-  };
 }

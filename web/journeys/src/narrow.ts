@@ -19,6 +19,15 @@ const BURST_BYTES = 3000;
 const QUEUE_BYTES = 40_000;
 const LOOK_EVERY_MS = 40;
 
+/** The firewall's table that loses packets. */
+const LOSS = "darktower-loss";
+
+/** What went over a wire, with all headers. */
+export interface Carried {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
 interface Qdisc {
   readonly kind: string;
   readonly backlog?: number;
@@ -93,6 +102,37 @@ export class NarrowNetwork {
     clearInterval(this.#looks);
     await run("tc", ["qdisc", "del", "dev", NEAR, "root"]);
     return this.#queueMax;
+  }
+
+  /** From here on so many of a hundred packets of UDP vanish on either way, by chance. */
+  async lose(percent: number): Promise<void> {
+    // Where they arrive: who sends them learns nothing of it.
+    for (const [launcher, wire] of [
+      [[], NEAR],
+      [this.launcher, FAR],
+    ] as const) {
+      const nft = async (...args: string[]) => {
+        const [program = "", ...rest] = [...launcher, "nft", ...args];
+        await run(program, rest);
+      };
+      await nft("add", "table", "inet", LOSS);
+      await nft("delete", "table", "inet", LOSS);
+      if (percent === 0) continue;
+      await nft("add", "table", "inet", LOSS);
+      const hook = "{ type filter hook input priority 0 ; }";
+      await nft("add", "chain", "inet", LOSS, "input", hook);
+      const chance = ["numgen", "random", "mod", "1000", "<", String(percent * 10)];
+      const rule = ["iifname", wire, "meta", "l4proto", "udp", ...chance, "drop"];
+      await nft("add", "rule", "inet", LOSS, "input", ...rule);
+    }
+  }
+
+  /** What the near end has sent to the far one, and received from it. */
+  async carried(): Promise<{ readonly sent: Carried; readonly received: Carried }> {
+    const { stdout } = await run("ip", ["-s", "-j", "link", "show", "dev", NEAR]);
+    const [link] = JSON.parse(stdout) as { stats64: { tx: Carried; rx: Carried } }[];
+    if (link === undefined) throw new Error(`no figures of ${NEAR}`);
+    return { sent: link.stats64.tx, received: link.stats64.rx };
   }
 
   close(): Promise<void> {

@@ -55,14 +55,16 @@ function record(line: string): Measured {
   };
 }
 
-/** Another part of the bench may write to the same file. */
-function isOfMixing(line: string): boolean {
-  return fields(JSON.parse(line), "a record")["part"] === "mixing";
+/** Other parts of the bench may write to the same file. */
+const ELSEWHERE: readonly unknown[] = ["mixing", "lossy"];
+
+function isOfForwarding(line: string): boolean {
+  return !ELSEWHERE.includes(fields(JSON.parse(line), "a record")["part"]);
 }
 
 export function parseRecords(text: string): Measured[] {
   return text
     .split("\n")
-    .filter((line) => line.trim() !== "" && !isOfMixing(line))
+    .filter((line) => line.trim() !== "" && isOfForwarding(line))
     .map(record);
 }
