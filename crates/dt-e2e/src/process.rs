@@ -11,7 +11,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
-        mpsc::{self, Receiver},
+        mpsc::{self, Receiver, RecvTimeoutError},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -22,6 +22,9 @@ use anyhow::{Context, Result, bail};
 /// How often a child is asked whether it has ended; the operating system has
 /// no waiting with a deadline.
 const EXIT_POLL: Duration = Duration::from_millis(10);
+
+/// How long a child that has closed its output is given to end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A running child process.
 pub struct Process {
@@ -87,7 +90,20 @@ impl Process {
                         return Ok(found);
                     }
                 }
-                Err(error) => bail!("{}: {error}; it said:\n{}", self.name, self.log()),
+                Err(RecvTimeoutError::Timeout) => bail!(
+                    "{}: nothing of the kind within {deadline:?}; it said:\n{}",
+                    self.name,
+                    self.log()
+                ),
+                Err(RecvTimeoutError::Disconnected) => {
+                    // Its last words come by the other output and perhaps
+                    // after this one has closed.
+                    let end = match self.ended(LAST_WORDS)? {
+                        Some(status) => status.to_string(),
+                        None => "it closed its output and runs on".to_owned(),
+                    };
+                    bail!("{}: {end}; it said:\n{}", self.name, self.log())
+                }
             }
         }
     }
@@ -97,7 +113,7 @@ impl Process {
     /// # Errors
     /// When it is still running at the deadline; it is killed then.
     pub fn finish(mut self, deadline: Duration) -> Result<(ExitStatus, String)> {
-        let Some(status) = self.wait(deadline)? else {
+        let Some(status) = self.ended(deadline)? else {
             let log = self.log();
             self.kill();
             bail!(
@@ -105,9 +121,6 @@ impl Process {
                 self.name
             );
         };
-        for reader in self.readers.drain(..) {
-            reader.join().ok();
-        }
         Ok((status, self.log()))
     }
 
@@ -136,10 +149,15 @@ impl Process {
         self.log.lock().map(|log| log.clone()).unwrap_or_default()
     }
 
-    fn wait(&mut self, deadline: Duration) -> Result<Option<ExitStatus>> {
+    /// Its status when it ends before the deadline; everything it said has
+    /// been read then.
+    fn ended(&mut self, deadline: Duration) -> Result<Option<ExitStatus>> {
         let end = Instant::now() + deadline;
         loop {
             if let Some(status) = self.child.try_wait()? {
+                for reader in self.readers.drain(..) {
+                    reader.join().ok();
+                }
                 return Ok(Some(status));
             }
             if Instant::now() >= end {
