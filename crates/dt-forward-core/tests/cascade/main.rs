@@ -35,7 +35,7 @@ proptest! {
             prop_assert!(frames.len() > 60, "{} frames at {node}", frames.len());
             prop_assert!(sounds.len() > 100, "{} sounds at {node}", sounds.len());
             world.check_whole(node, &frames)?;
-            world.check_all(node, &frames, &sounds)?;
+            world.check_all(node, &sounds)?;
         }
         world.check_links()?;
     }
@@ -61,7 +61,7 @@ proptest! {
             let (frames, sounds) = world.got(node);
             prop_assert!(frames.len() > 150, "{} frames at {node}", frames.len());
             world.check_whole(node, &frames)?;
-            world.check_all(node, &frames, &sounds)?;
+            world.check_all(node, &sounds)?;
         }
         world.check_links()?;
     }
