@@ -23,6 +23,7 @@ use super::{
     limits::{Limits, udp_socket},
     session::WebTransportSession,
     trust::Trust,
+    udp::QuicRuntime,
 };
 use crate::{Carrier, SessionInfo};
 
@@ -294,7 +295,7 @@ impl Connector {
             quinn::EndpointConfig::default(),
             None,
             udp_socket(SocketAddr::new(any, 0))?,
-            Arc::new(quinn::TokioRuntime),
+            Arc::new(QuicRuntime),
         )?;
         Ok(endpoint.insert(opened).clone())
     }

@@ -25,6 +25,7 @@ use super::{
     limits::{Limits, udp_socket},
     session::WebTransportSession,
     trust::{client_verifier, provider},
+    udp::QuicRuntime,
 };
 use crate::{Carrier, SessionInfo};
 
@@ -148,7 +149,7 @@ impl Listener {
             quinn::EndpointConfig::default(),
             Some(server),
             udp_socket(config.address).map_err(socket)?,
-            Arc::new(quinn::TokioRuntime),
+            Arc::new(QuicRuntime),
         )
         .map_err(socket)?;
         let local_address = endpoint.local_addr().map_err(socket)?;

@@ -18,6 +18,7 @@ mod low_delay;
 mod session;
 mod streams;
 mod trust;
+mod udp;
 
 pub use congestion::{Congestion, UnknownCongestion};
 pub use connect::{Connect, connect};
