@@ -123,7 +123,7 @@ impl MediaHandler {
             used_tokens: Mutex::new(UsedIds::new(config.used_tokens_max)),
             meetings: Mutex::default(),
             events: Arc::new(Events::new(config.controllers_max)),
-            flush: Arc::default(),
+            flush: Arc::new(Flush::new(config.gather)),
             session_keys: SessionKeys::default(),
             threads: Threads::new(config.processing),
             warm: Warm::new(config.warm_sessions_max),
@@ -226,10 +226,10 @@ impl MediaHandler {
         // The runtime of the first ones may have been shut down.
         if !tasks.as_ref().is_some_and(run) {
             abort(tasks.take());
-            let (flush, gather) = (Arc::clone(&self.inner.flush), self.inner.config.gather);
+            let flush = Arc::clone(&self.inner.flush);
             *tasks = Some([
                 tokio::spawn(tick(Arc::downgrade(&self.inner))),
-                tokio::spawn(flush::run(flush, gather)),
+                tokio::spawn(flush::run(flush)),
                 tokio::spawn(cascade::keep(Arc::downgrade(&self.inner))),
             ]);
         }
