@@ -15,9 +15,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use dt_client::{
-    Api, EncryptionMode, End, Event, JoinOptions, Joined, Layout, MIXED_STREAM, MediaKind, Meeting,
-    MeetingLink, Publication, ReceivedFrame, Tiles, Transport,
+    Api, EncryptionMode, End, Event, FourCc, JoinOptions, Joined, Layout, MIXED_STREAM, MediaKind,
+    Meeting, MeetingLink, Publication, ReceivedFrame, Tiles, Transport,
 };
+use dt_service::supervise::Signals;
 use tokio::{
     sync::{broadcast, mpsc},
     task::JoinSet,
@@ -42,6 +43,7 @@ Examples:
   darktower bot --join http://127.0.0.1:8080/m/abcde-fghjk-mnpqr --duration 10s
   darktower bot --join LINK --name Robot --publish audio,video --duration 1m --json
   darktower bot --join LINK --layout speaker:4 --duration 30s
+  darktower bot --join LINK --codecs VP9 --duration 30s
 
 A meeting that is end-to-end encrypted is joined encrypted; with --no-e2ee it is
 not joined.
@@ -70,6 +72,17 @@ pub(crate) struct BotArgs {
     /// and so many beside it
     #[arg(long, value_name = "LAYOUT", default_value = "grid:3x3", value_parser = tiles)]
     layout: Tiles,
+
+    /// Codecs of pictures to say that it decodes, what it likes most first: VP8,
+    /// VP9, AV1, H264
+    #[arg(
+        long,
+        value_name = "CODECS",
+        value_delimiter = ',',
+        default_value = "VP8",
+        value_parser = picture_codec
+    )]
+    codecs: Vec<FourCc>,
 
     /// Receive all voices mixed into one by the server; not in a meeting that is
     /// end-to-end encrypted
@@ -148,6 +161,17 @@ fn tiles(text: &str) -> Result<Tiles, String> {
     })
 }
 
+/// As people write it; the join names it the same way.
+fn picture_codec(text: &str) -> Result<FourCc, String> {
+    match text.to_ascii_uppercase().as_str() {
+        "VP8" => Ok(FourCc::Vp8),
+        "VP9" => Ok(FourCc::Vp9),
+        "AV1" => Ok(FourCc::Av1),
+        "H264" => Ok(FourCc::H264),
+        _ => Err("expected VP8, VP9, AV1 or H264".to_owned()),
+    }
+}
+
 fn participant_name(text: &str) -> Result<String, String> {
     match text.trim().chars().count() {
         1..=64 => Ok(text.trim().to_owned()),
@@ -194,7 +218,13 @@ pub(crate) async fn run(args: BotArgs) -> anyhow::Result<ExitCode> {
              leave --mix-audio out to hear each voice by itself"
         );
     }
+    let pictures = args.publish.iter().any(|kind| *kind != Kind::Audio);
+    if pictures && !args.codecs.contains(&FourCc::Vp8) {
+        bail!("its pictures are VP8: add that to --codecs, or publish audio alone");
+    }
     let mut options = JoinOptions::named(&args.name);
+    options.codecs = args.codecs;
+    options.codecs.push(FourCc::Opus);
     options.encryption = encryption(args.no_e2ee);
     options.transport = args.transport.into();
     options.layout = Some(Layout {
@@ -205,14 +235,18 @@ pub(crate) async fn run(args: BotArgs) -> anyhow::Result<ExitCode> {
     for kind in &args.publish {
         options = options.publishing(clips.publication(*kind));
     }
+    // Before anybody learns that it is there: it leaves when it is told to end.
+    let mut signals = Signals::listen().context("can't listen to signals")?;
+    let joined = tokio::select! {
+        joined = Meeting::join(access, options) => joined.context("cannot join the meeting")?,
+        () = signals.next() => bail!("interrupted before it had joined"),
+    };
     let Joined {
         meeting,
         frames,
         publishers,
         events,
-    } = Meeting::join(access, options)
-        .await
-        .context("cannot join the meeting")?;
+    } = joined;
     let join = pressed.elapsed();
     summary::print_joined(&meeting, join, args.json);
 
@@ -230,7 +264,7 @@ pub(crate) async fn run(args: BotArgs) -> anyhow::Result<ExitCode> {
         unheard_since: None,
         unheard: false,
     };
-    let end = bot.stay(args.duration, args.watch).await;
+    let end = bot.stay(args.duration, args.watch, signals).await;
     stop.cancel();
     let mut sent = player::SentCounts::default();
     while let Some(counts) = players.join_next().await {
@@ -280,15 +314,18 @@ struct Bot {
 
 impl Bot {
     /// Receives until the time is over, somebody interrupts, or the seat is over.
-    async fn stay(&mut self, duration: Duration, every: Option<Duration>) -> Option<End> {
+    async fn stay(
+        &mut self,
+        duration: Duration,
+        every: Option<Duration>,
+        mut signals: Signals,
+    ) -> Option<End> {
         let mut watch = Watch::new(Instant::now());
         // As good as never, if it is not asked for.
         let every = every.unwrap_or(duration).max(WATCH_MIN);
         let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         let over = tokio::time::sleep(duration);
         tokio::pin!(over);
-        let interrupted = tokio::signal::ctrl_c();
-        tokio::pin!(interrupted);
         let mut frames = Vec::new();
         loop {
             tokio::select! {
@@ -311,8 +348,7 @@ impl Bot {
                 _ = looks.tick(), if every < duration => watch.print(self.ledger.lost()),
                 end = self.meeting.ended() => return Some(end),
                 () = &mut over => break,
-                // Without a handler for it there is no way to interrupt but a kill.
-                Ok(()) = &mut interrupted => break,
+                () = signals.next() => break,
             }
         }
         self.check_unheard();

@@ -13,6 +13,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use dt_client::{Api, Carrier};
+use dt_service::supervise::Signals;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -132,6 +133,7 @@ pub(crate) async fn run(args: LoadArgs) -> anyhow::Result<ExitCode> {
             println!("Room {} of {} is full.", rooms.len(), args.rooms);
         }
     }
+    let mut signals = Signals::listen().context("can't listen to signals")?;
     let stop = CancellationToken::new();
     let go = tokio::time::Instant::now();
     let cpu = args.server_pid.map(report::Usage::begin);
@@ -141,8 +143,7 @@ pub(crate) async fn run(args: LoadArgs) -> anyhow::Result<ExitCode> {
     }
     tokio::select! {
         () = tokio::time::sleep(args.duration) => {}
-        // Without a handler for it there is no way to interrupt but a kill.
-        Ok(()) = tokio::signal::ctrl_c() => {}
+        () = signals.next() => {}
     }
     let usage = cpu.and_then(|cpu| cpu.end());
     stop.cancel();

@@ -135,7 +135,7 @@ export class NarrowNetwork {
     return { sent: link.stats64.tx, received: link.stats64.rx };
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
     clearInterval(this.#looks);
     const ended = new Promise<void>((resolve) => {
       if (this.#holder.exitCode !== null) resolve();
@@ -143,8 +143,11 @@ export class NarrowNetwork {
         resolve();
       });
     });
-    // The namespace goes with it, and the wire with the namespace.
+    // The wire would go with the namespace, and there is only one.
+    const [program = "", ...args] = this.launcher;
+    const back = ["ip", "link", "set", FAR, "netns", String(process.pid)];
+    await run(program, [...args, ...back]).catch(() => undefined);
     this.#holder.stdin?.end();
-    return ended;
+    await ended;
   }
 }

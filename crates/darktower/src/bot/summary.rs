@@ -135,6 +135,7 @@ impl<'a> Summary<'a> {
                     "frames": layer.frames,
                     "bytes": layer.bytes,
                 })).collect::<Vec<_>>(),
+                "codecs": self.ledger.codecs(),
                 "switches": self.ledger.switches(),
             },
             "mixed": self.mix.json(),

@@ -14,6 +14,8 @@ pub(super) struct Watch {
     audio: u64,
     /// By encoding, smallest first.
     video: Vec<u64>,
+    /// The codec of the newest picture.
+    codec: Option<&'static str>,
     /// The slowest way from capture to here.
     latency_max: Duration,
 }
@@ -24,6 +26,7 @@ impl Watch {
             begun,
             audio: 0,
             video: Vec::new(),
+            codec: None,
             latency_max: Duration::ZERO,
         }
     }
@@ -41,6 +44,7 @@ impl Watch {
             self.video.resize(place + 1, 0);
         }
         self.video[place] += 1;
+        self.codec = Some(frame.codec.as_str());
     }
 
     /// Prints what came, and begins anew. `lost`: frames since the start.
@@ -52,6 +56,7 @@ impl Watch {
                 "at_ms": ms(self.begun.elapsed()),
                 "audio_frames": self.audio,
                 "video_frames": self.video,
+                "video_codec": self.codec,
                 "audio_latency_max_ms": ms(self.latency_max),
                 "lost_frames": lost,
             })

@@ -14,7 +14,8 @@ use dt_transport::{Session as _, SessionError};
 use serde_json::json;
 
 use crate::{
-    people::{Person, create, with_server},
+    hosting::{create, with_server},
+    people::Person,
     playing::soon,
     raw::Raw,
 };

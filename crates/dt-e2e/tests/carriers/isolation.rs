@@ -8,7 +8,8 @@ use dt_transport::{SendStream as _, Session as _};
 use dt_wire::framing::{self, Framed, RTT_TAG};
 
 use crate::{
-    people::{BOTH, Person, create, with_server},
+    hosting::{create, with_server},
+    people::{BOTH, Person},
     playing::soon,
     raw::Raw,
 };

@@ -7,7 +7,8 @@ use dt_client::{Api, End, Event, JoinError, MeetingAccess, Transport};
 use dt_transport::{RecvStream as _, Session as _};
 
 use crate::{
-    people::{BOTH, Person, create, with_server},
+    hosting::{create, with_server},
+    people::{BOTH, Person},
     playing::{DEADLINE, soon},
     raw::Raw,
 };

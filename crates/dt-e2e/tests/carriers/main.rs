@@ -3,6 +3,8 @@
 //! network without UDP costs nobody the meeting.
 
 mod door;
+#[path = "../hosting/mod.rs"]
+mod hosting;
 mod isolation;
 mod journeys;
 mod outage;

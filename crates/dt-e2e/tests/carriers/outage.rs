@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use dt_client::{Event, MediaKind, Transport};
 
 use crate::{
-    people::{Person, create, with_server},
+    hosting::{create, with_server},
+    people::Person,
     playing::soon,
     udp::Wire,
 };

@@ -8,10 +8,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use dt_client::{
-    Api, Event, JoinOptions, Joined, Layout, MediaKind, Meeting, MeetingAccess, NewMeeting,
-    NewSettings, Publication, ReceivedFrame, Transport,
+    Event, JoinOptions, Joined, Layout, MediaKind, Meeting, MeetingAccess, Publication,
+    ReceivedFrame, Transport,
 };
-use dt_e2e::Server;
 use tokio::{
     sync::{broadcast, mpsc},
     task::JoinSet,
@@ -21,32 +20,6 @@ use tokio_util::sync::CancellationToken;
 use crate::playing::{self, Mark, soon};
 
 pub(crate) const BOTH: [Transport; 2] = [Transport::WebTransport, Transport::WebSocket];
-
-/// Runs a test against a server of its own.
-pub(crate) fn with_server<T, F>(test: T) -> Result<()>
-where
-    T: FnOnce(Server, Api) -> F,
-    F: Future<Output = Result<()>>,
-{
-    let server = Server::start(&[])?;
-    let api = Api::new(&server.ready().api_url)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(test(server, api))
-}
-
-/// A meeting; encrypted or not.
-pub(crate) async fn create(api: &Api, encrypted: bool) -> Result<MeetingAccess> {
-    let meeting = NewMeeting {
-        settings: Some(NewSettings {
-            enable_e2e_encryption: Some(encrypted),
-        }),
-        ..NewMeeting::default()
-    };
-    Ok(api.create_meeting(&meeting).await?)
-}
 
 /// Somebody in a meeting who plays marked pictures and sound all the time.
 pub(crate) struct Person {

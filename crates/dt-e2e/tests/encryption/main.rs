@@ -3,6 +3,8 @@
 
 mod accounts;
 mod capture;
+#[path = "../hosting/mod.rs"]
+mod hosting;
 mod raw;
 mod wire;
 
@@ -19,8 +21,7 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use dt_client::{
     Api, AudioLevel, Carrier, Encryption, EncryptionMode, End, JoinError, JoinOptions, Layout,
-    MediaFrame, Meeting, MeetingAccess, NewMeeting, NewSettings, Publication, Publisher, Settings,
-    now_us,
+    MediaFrame, Meeting, MeetingAccess, Publication, Publisher, Settings, now_us,
 };
 use dt_e2e::{Bot, Server};
 use dt_e2ee::{Opener, Suite, frame_aad};
@@ -29,6 +30,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::task::JoinHandle;
 
 use capture::{Relay, Search, WINDOW};
+use hosting::create;
 use raw::Raw;
 use wire::{Wire, WireDial};
 
@@ -40,18 +42,6 @@ async fn soon<T>(what: &str, wanted: impl Future<Output = T>) -> Result<T> {
     tokio::time::timeout(DEADLINE, wanted)
         .await
         .with_context(|| format!("waiting for {what}"))
-}
-
-async fn create(api: &Api, encrypted: bool) -> Result<MeetingAccess> {
-    let meeting = NewMeeting {
-        settings: Some(NewSettings {
-            enable_e2e_encryption: Some(encrypted),
-        }),
-        ..NewMeeting::default()
-    };
-    let access = api.create_meeting(&meeting).await?;
-    ensure!(access.settings.enable_e2e_encryption == encrypted);
-    Ok(access)
 }
 
 /// Waits until somebody holds the same keys as so many.

@@ -3,6 +3,8 @@
 
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // samples
 
+#[path = "../hosting/mod.rs"]
+mod hosting;
 mod people;
 mod tones;
 
@@ -12,7 +14,8 @@ use anyhow::{Context as _, Result, ensure};
 use dt_client::{Carrier, FourCc, Layout, RequestError, Transcoding, Transport, Wanted};
 use dt_e2e::Bot;
 use dt_wire::v1::ErrorCode;
-use people::{Part, Person, create, with_server};
+use hosting::{create, with_server};
+use people::{Part, Person};
 use tones::SENT_BPS;
 
 const TONES: [f32; 3] = [400.0, 1000.0, 2400.0];
@@ -24,7 +27,8 @@ const COUNTED: Duration = Duration::from_secs(3);
 
 #[test]
 fn whoever_asks_hears_all_others_mixed_without_themselves_in_the_bytes_of_one() -> Result<()> {
-    with_server(|api| async move {
+    with_server(|server, api| async move {
+        let _running = server;
         let access = create(&api, false).await?;
         let code = access.meeting_code;
         let mut people = Vec::new();
@@ -81,7 +85,8 @@ fn whoever_asks_hears_all_others_mixed_without_themselves_in_the_bytes_of_one() 
 
 #[test]
 fn voices_that_come_by_websocket_or_as_streams_are_mixed_as_all_others() -> Result<()> {
-    with_server(|api| async move {
+    with_server(|server, api| async move {
+        let _running = server;
         let code = create(&api, false).await?.meeting_code;
         let ways = [
             (Transport::WebSocket, Carrier::Unspecified),
@@ -113,7 +118,8 @@ fn voices_that_come_by_websocket_or_as_streams_are_mixed_as_all_others() -> Resu
 
 #[test]
 fn one_voice_comes_with_the_bitrate_that_was_asked_for_and_as_it_is_again() -> Result<()> {
-    with_server(|api| async move {
+    with_server(|server, api| async move {
+        let _running = server;
         let code = create(&api, false).await?.meeting_code;
         let speaker = Person::join(&api, &code, Part::saying(TONES[0])).await?;
         let mut listener = Person::join(&api, &code, Part::saying(OWN)).await?;
@@ -169,7 +175,8 @@ fn refusal(answer: Result<(), RequestError>) -> Result<(ErrorCode, String)> {
 
 #[test]
 fn an_encrypted_meeting_refuses_both_and_says_what_to_do() -> Result<()> {
-    with_server(|api| async move {
+    with_server(|server, api| async move {
+        let _running = server;
         let access = create(&api, true).await?;
         let code = access.meeting_code;
         let speaker = Person::join(&api, &code, Part::saying(TONES[0])).await?;

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use dt_client::{
-    Api, Carrier, JoinOptions, Joined, Layout, MIXED_STREAM, MediaKind, Meeting, MeetingAccess,
-    NewMeeting, NewSettings, Publication, ReceivedFrame, Transport,
+    Api, Carrier, JoinOptions, Joined, Layout, MIXED_STREAM, MediaKind, Meeting, Publication,
+    ReceivedFrame, Transport,
 };
-use dt_e2e::Server;
 use dt_ids::StreamId;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -20,32 +19,6 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) async fn soon<T>(what: &str, wanted: impl Future<Output = Result<T>>) -> Result<T> {
     let waited = tokio::time::timeout(DEADLINE, wanted).await;
     waited.with_context(|| format!("waiting for {what}"))?
-}
-
-/// Runs a test against a server of its own.
-pub(crate) fn with_server<T, F>(test: T) -> Result<()>
-where
-    T: FnOnce(Api) -> F,
-    F: Future<Output = Result<()>>,
-{
-    let server = Server::start(&[])?;
-    let api = Api::new(&server.ready().api_url)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(test(api))
-}
-
-/// A meeting; encrypted or not.
-pub(crate) async fn create(api: &Api, encrypted: bool) -> Result<MeetingAccess> {
-    let meeting = NewMeeting {
-        settings: Some(NewSettings {
-            enable_e2e_encryption: Some(encrypted),
-        }),
-        ..NewMeeting::default()
-    };
-    Ok(api.create_meeting(&meeting).await?)
 }
 
 /// How somebody takes part.

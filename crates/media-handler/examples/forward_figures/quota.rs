@@ -1,10 +1,14 @@
 //! A share of a core for one process, by the kernel's control groups: whoever
 //! makes the load has a whole core then, and is not the first to be at its limit.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 /// Short, so that a process that has used up its share waits for little.
 const PERIOD_US: u32 = 5000;
+const NAME: &str = "forward_figures.";
 
 /// A control group of its own; gone when this is, which must be after the process.
 pub(crate) struct Quota(PathBuf);
@@ -13,10 +17,11 @@ impl Quota {
     /// Lets the process have so much of a core from now on. Needs the right to
     /// make control groups.
     pub(crate) fn give(process: u32, percent: u32) -> io::Result<Self> {
-        let name = format!("forward_figures.{process}");
+        let name = format!("{NAME}{process}");
         let runtime = PERIOD_US / 100 * percent;
         let first = PathBuf::from("/sys/fs/cgroup/cpu").join(&name);
         let quota = if first.parent().is_some_and(|parent| parent.exists()) {
+            forget_old(&first);
             fs::create_dir(&first)?;
             let quota = Self(first);
             quota.write("cpu.cfs_period_us", PERIOD_US)?;
@@ -29,6 +34,7 @@ impl Quota {
             quota
         } else {
             let second = PathBuf::from("/sys/fs/cgroup").join(&name);
+            forget_old(&second);
             fs::create_dir(&second)?;
             let quota = Self(second);
             quota.write("cpu.max", format!("{runtime} {PERIOD_US}"))?;
@@ -43,9 +49,21 @@ impl Quota {
     }
 }
 
+/// Groups that a run left behind when it was cut off: shares of a real-time class
+/// add up, and theirs would be missing.
+fn forget_old(beside: &Path) {
+    let all = beside.parent().and_then(|parent| fs::read_dir(parent).ok());
+    for old in all.into_iter().flatten().flatten() {
+        if old.file_name().to_string_lossy().starts_with(NAME) {
+            // Fails while somebody is in it.
+            let _ = fs::remove_dir(old.path());
+        }
+    }
+}
+
 impl Drop for Quota {
     fn drop(&mut self) {
-        // An empty group that stays costs nothing.
+        // One that stays is removed by the next run.
         let _ = fs::remove_dir(&self.0);
     }
 }

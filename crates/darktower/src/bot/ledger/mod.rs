@@ -7,7 +7,7 @@
 mod track;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -76,6 +76,8 @@ pub(crate) struct Ledger {
     streams: HashMap<StreamId, Stream>,
     /// Of video; the place is the encoding's number.
     layers: Vec<Layer>,
+    /// Frames of each codec.
+    codecs: BTreeMap<&'static str, u64>,
     switches: u64,
     lost: u64,
     frames: u64,
@@ -95,6 +97,7 @@ impl Ledger {
             known,
             streams: HashMap::new(),
             layers: Vec::new(),
+            codecs: BTreeMap::new(),
             switches: 0,
             lost: 0,
             frames: 0,
@@ -126,6 +129,11 @@ impl Ledger {
     /// What came of each encoding of video.
     pub(crate) fn layers(&self) -> &[Layer] {
         &self.layers
+    }
+
+    /// Frames of each codec, by its four characters.
+    pub(crate) fn codecs(&self) -> &BTreeMap<&'static str, u64> {
+        &self.codecs
     }
 
     /// Times that another encoding took over.
@@ -172,6 +180,7 @@ impl Ledger {
     /// Whether the frame's stream plays a known clip.
     fn count(&mut self, frame: &ReceivedFrame, now: Instant, known: bool) -> bool {
         self.frames += 1;
+        *self.codecs.entry(frame.codec.as_str()).or_default() += 1;
         self.bytes += frame.payload.len() as u64;
         self.first_media.get_or_insert_with(|| now - self.begun);
         // Frames from before the join are sent to catch up; they tell nothing
@@ -271,6 +280,9 @@ impl Ledger {
         for (layer, other) in self.layers.iter_mut().zip(&other.layers) {
             layer.frames += other.frames;
             layer.bytes += other.bytes;
+        }
+        for (codec, frames) in &other.codecs {
+            *self.codecs.entry(codec).or_default() += frames;
         }
         self.frames += other.frames;
         self.bytes += other.bytes;

@@ -40,14 +40,20 @@ fn mixed() -> Option<RoutingOptions> {
     })
 }
 
-#[test]
-fn whoever_wants_a_mix_gets_every_voice_but_their_own_on_one_slot() {
-    let mut room = Room::new(10);
-    let people = room.people(3);
-    let voices: Vec<_> = people
+/// So many people, each with a voice.
+fn speaking(room: &mut Room, count: u64) -> (Vec<Person>, Vec<String>) {
+    let people = room.people(count);
+    let voices = people
         .iter()
         .map(|who| room.publish(*who, StreamType::Audio))
         .collect();
+    (people, voices)
+}
+
+#[test]
+fn whoever_wants_a_mix_gets_every_voice_but_their_own_on_one_slot() {
+    let mut room = Room::new(10);
+    let (people, voices) = speaking(&mut room, 3);
     let seen = room.subscribe(people[0], mixing());
     assert_eq!(seen, BTreeMap::from([(1001, String::new())]));
     room.subscribe(people[1], grid(2, 2));
@@ -194,11 +200,7 @@ fn a_mix_needs_a_slot() {
 #[test]
 fn whoever_can_not_be_served_gets_each_voice_as_it_is_and_is_told_so() {
     let mut room = Room::new(10);
-    let people = room.people(3);
-    let voices: Vec<_> = people
-        .iter()
-        .map(|who| room.publish(*who, StreamType::Audio))
-        .collect();
+    let (people, voices) = speaking(&mut room, 3);
     room.subscribe(people[0], mixing());
     room.subscribe(people[1], mixing());
     room.ask(people[2], by_name(&voices[0], "opus", 12_000));
