@@ -60,7 +60,6 @@ async function lossy(server: Server, network: NarrowNetwork, way: Way, percent: 
     bytes: toListener
       ? after.sent.bytes - before.sent.bytes
       : after.received.bytes - before.received.bytes,
-    duplicates: received["duplicates"] ?? Number.NaN,
   };
 }
 
@@ -90,7 +89,6 @@ export async function lossySound(): Promise<void> {
           "sound heard": one.heard,
           "sound lost %": one.lostPercent.toFixed(2),
           "frames lost in all": one.lost,
-          "copies that came": one.duplicates,
           "kbit/s on the wire": kbps.toFixed(0),
           "of those without loss": (one.bytes / plain).toFixed(2),
         };
