@@ -202,6 +202,15 @@ export class GroupSession {
     this.#state = { name: "waiting", until: undefined };
   }
 
+  /** Does ahead what is needed once we are in: while nothing else is to be done. */
+  lookAhead(): void {
+    const state = this.#state;
+    if (state.name === "entering" && !state.prepared) {
+      state.prepared = true;
+      this.#members.prepare(state.member.members());
+    }
+  }
+
   /** Who the controller says is in the meeting. */
   handleRoster(participantIds: Iterable<string>, nowMs: number): void {
     this.#roster = new Set(participantIds);
@@ -293,7 +302,8 @@ export class GroupSession {
       const { member, commit } = entered;
       const { commit: data, groupInfo } = commit;
       const request = this.#send({ kind: MlsKind.MLS_COMMIT, position, data, groupInfo });
-      this.#state = { name: "entering", place, member, commit: data, request, until };
+      const sent = { place, member, commit: data, request, until };
+      this.#state = { name: "entering", ...sent, prepared: false };
     } else {
       const candidate = this.#engine.candidate(leafKey, credential);
       const data = candidate.keyPackage;

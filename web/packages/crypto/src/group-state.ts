@@ -95,6 +95,8 @@ export type State =
       readonly commit: Uint8Array;
       readonly request: number;
       readonly until: number;
+      /** The others' leaves were read. */
+      prepared: boolean;
     }
   | {
       readonly name: "candidate";

@@ -57,6 +57,7 @@ export class Members {
   readonly #claims: Claims;
   readonly #read: (view: LeafView) => LeafIdentity;
   #leaves = new Map<number, Leaf>();
+  readonly #prepared = new Map<number, Leaf>();
   #ownLeaf = -1;
   #roster: ReadonlySet<string> | undefined;
   /** Participants of this group's leaves that were on the roster. */
@@ -68,10 +69,19 @@ export class Members {
     this.#read = read;
   }
 
+  /**
+   * Reads leaves that there will most likely be, so that {@link setLeaves} need not:
+   * a signature is checked for each.
+   */
+  prepare(views: readonly LeafView[]): void {
+    for (const view of views) this.#prepared.set(view.leaf, this.#leaf(view, this.#leaves));
+  }
+
   /** The leaves of the epoch; gives the statements that are new. */
   setLeaves(views: readonly LeafView[], ownLeaf: number, nowMs: number): StatementCheck[] {
     this.#ownLeaf = ownLeaf;
-    const before = this.#leaves;
+    const before = new Map([...this.#leaves, ...this.#prepared]);
+    this.#prepared.clear();
     this.#leaves = new Map(views.map((view) => [view.leaf, this.#leaf(view, before)]));
     const checks: StatementCheck[] = [];
     const shown = new Set<string>();

@@ -96,7 +96,10 @@ export class Person {
     let some = false;
     for (;;) {
       const effect = this.session.effects.shift();
-      if (effect === undefined) return some;
+      if (effect === undefined) {
+        this.session.lookAhead();
+        return some;
+      }
       some = true;
       this.log.push(effect.type);
       switch (effect.type) {

@@ -25,6 +25,29 @@ function group(...views: LeafView[]): Members {
   return members;
 }
 
+describe("leaves read ahead", () => {
+  it("are not read again, and a leaf that is another by then is", () => {
+    const seen: string[] = [];
+    const members = new Members(CLAIMS, (view) => {
+      const identity = read(view);
+      seen.push(identity.participantId);
+      return identity;
+    });
+    members.prepare([view(0, "me"), view(1, "bob"), view(2, "carol")]);
+    members.setLeaves([view(0, "me"), view(1, "eve"), view(2, "carol")], 0, 0);
+    expect(seen).toEqual(["me", "bob", "carol", "eve"]);
+    expect([...members.senders().values()]).toEqual(["me", "eve", "carol"]);
+  });
+
+  it("are no members", () => {
+    const members = new Members(CLAIMS, read);
+    members.prepare([view(0, "me"), view(1, "bob")]);
+    expect(members.list()).toEqual([]);
+    members.setLeaves([view(0, "me")], 0, 0);
+    expect([...members.senders().values()]).toEqual(["me"]);
+  });
+});
+
 describe("alarms", () => {
   it("somebody in the group who is not on the roster is a stranger after two seconds", () => {
     const members = group(view(1, "ghost"));

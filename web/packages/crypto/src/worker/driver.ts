@@ -184,6 +184,7 @@ export class Driver {
       const timeout = () => this.#enqueue(() => this.#tell((s, now) => s.handleTimeout(now)));
       this.#timer = setTimeout(timeout, Math.max(0, due - nowMs));
     }
+    seat.session.lookAhead();
   }
 
   /** True when people are to be shown something new. */
