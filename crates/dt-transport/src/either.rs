@@ -117,6 +117,10 @@ impl<A: SendStream, B: SendStream> SendStream for Either<A, B> {
         of!(self, stream => stream.write_chunks(chunks).await)
     }
 
+    fn try_write_chunks(&mut self, chunks: &mut [Bytes]) -> bool {
+        of!(self, stream => stream.try_write_chunks(chunks))
+    }
+
     fn set_priority(&mut self, priority: i32) {
         of!(self, stream => stream.set_priority(priority));
     }

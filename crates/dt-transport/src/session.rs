@@ -214,6 +214,15 @@ pub trait SendStream: Send + 'static {
         chunks: &mut [Bytes],
     ) -> impl Future<Output = Result<(), StreamError>> + Send;
 
+    /// Writes what goes without waiting, and leaves of the chunks what did not: `true`
+    /// when that is nothing. What fails leaves everything, and fails again where
+    /// writing waits. Not between a [`write_chunks`](Self::write_chunks) that was
+    /// dropped and the next one.
+    fn try_write_chunks(&mut self, chunks: &mut [Bytes]) -> bool {
+        // A carrier that can only wait takes nothing.
+        chunks.iter().all(Bytes::is_empty)
+    }
+
     /// Writes all of it.
     fn write(&mut self, chunk: Bytes) -> impl Future<Output = Result<(), StreamError>> + Send {
         async move { self.write_chunks(&mut [chunk]).await }

@@ -18,6 +18,7 @@ mod events;
 mod fan_out;
 mod flush;
 mod gather;
+mod lane;
 mod meeting;
 mod port;
 mod processing;

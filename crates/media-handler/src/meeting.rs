@@ -23,7 +23,12 @@ use dt_wire::{
 };
 
 use crate::{
-    Inner, events::Events, fan_out::FanOut, flush::Flush, lock, now, port::Port,
+    Inner,
+    events::Events,
+    fan_out::FanOut,
+    flush::Flush,
+    lock, now,
+    port::{Port, StreamDone},
     processing::Processing,
 };
 
@@ -298,9 +303,10 @@ impl State {
                     }
                 }
                 Output::Stream { session, out, op } => {
-                    let opened = self.port(session).is_none_or(|port| port.stream(out, op));
-                    if !opened {
-                        self.forwarder.refused(session, out);
+                    match self.port(session).map(|port| port.stream(out, op)) {
+                        Some(StreamDone::Written) => self.forwarder.written(session, out, 1),
+                        Some(StreamDone::Refused) => self.forwarder.refused(session, out),
+                        Some(StreamDone::Under) | None => {}
                     }
                 }
                 Output::RequestKeyframe {

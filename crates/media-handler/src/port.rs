@@ -4,12 +4,15 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use dt_forward_core::{FrameBytes, GroupKey, OutGroup, SessionKey, StreamOp};
+use dt_forward_core::{GroupKey, OutGroup, SessionKey, StreamOp};
 use dt_frame::{LinkPrefix, StreamHeader};
 use dt_transport::{PathStats, Session};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::fan_out::Receiver;
+use crate::{
+    fan_out::Receiver,
+    lane::{Lane, LaneEnd},
+};
 
 /// The part of a session that is used without waiting.
 pub(crate) trait Carrier: Send + Sync {
@@ -48,18 +51,24 @@ impl<S: Session> Carrier for S {
 }
 
 /// A stream that the session's task is to open.
-#[derive(Debug)]
 pub(crate) struct NewStream {
     pub(crate) out: OutGroup,
     pub(crate) header: StreamHeader,
     /// Before the header, on a link.
     pub(crate) prefix: Option<LinkPrefix>,
     pub(crate) priority: i32,
-    /// Its end means: finish. What waits in it is bounded by the forwarder, which
-    /// resets a stream that is late or holds too much.
-    pub(crate) frames: mpsc::UnboundedReceiver<FrameBytes>,
-    /// The code, when it is to be given up.
-    pub(crate) reset: oneshot::Receiver<u32>,
+    pub(crate) lane: Arc<Lane>,
+}
+
+/// What became of something that was to be done with a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StreamDone {
+    /// A frame of it was written.
+    Written,
+    /// It could not be opened.
+    Refused,
+    /// Whatever there is to say is said later, or never.
+    Under,
 }
 
 /// Where the outputs for one session go.
@@ -71,14 +80,18 @@ pub(crate) struct Port {
     control: mpsc::Sender<Bytes>,
     /// Full when the session's task is behind by as many streams.
     streams: mpsc::Sender<NewStream>,
-    outs: HashMap<OutGroup, OutPort>,
+    outs: HashMap<OutGroup, LaneHold>,
     /// To stop reading a stream of this sender.
     groups: HashMap<GroupKey, oneshot::Sender<u32>>,
 }
 
-struct OutPort {
-    frames: Option<mpsc::UnboundedSender<FrameBytes>>,
-    reset: Option<oneshot::Sender<u32>>,
+/// The port's end of a lane: with it goes the stream, once all that waits is written.
+struct LaneHold(Arc<Lane>);
+
+impl Drop for LaneHold {
+    fn drop(&mut self) {
+        self.0.end(LaneEnd::Finished);
+    }
 }
 
 /// The ends of a port that its session's tasks hold.
@@ -155,33 +168,40 @@ impl Port {
         self.carrier.close(code, reason);
     }
 
-    /// Carries out what is to be done with a stream to this session; `false`
-    /// when it could not be opened.
-    pub(crate) fn stream(&mut self, out: OutGroup, op: StreamOp) -> bool {
+    /// Carries out what is to be done with a stream to this session.
+    pub(crate) fn stream(&mut self, out: OutGroup, op: StreamOp) -> StreamDone {
         match op {
             StreamOp::Open {
                 header,
                 prefix,
                 priority,
-            } => return self.open(out, header, prefix, priority),
+            } => {
+                if !self.open(out, header, prefix, priority) {
+                    return StreamDone::Refused;
+                }
+            }
             StreamOp::Frame(frame) => {
-                if let Some(frames) = self.outs.get(&out).and_then(|o| o.frames.as_ref()) {
-                    // Its task has ended: it says so to the forwarder by itself.
-                    let _ = frames.send(frame);
+                // If its task has ended, it says so to the forwarder by itself.
+                if self
+                    .outs
+                    .get(&out)
+                    .is_some_and(|LaneHold(lane)| lane.give(frame))
+                {
+                    return StreamDone::Written;
                 }
             }
             StreamOp::Finish => {
-                if let Some(port) = self.outs.get_mut(&out) {
-                    port.frames = None;
+                if let Some(LaneHold(lane)) = self.outs.get(&out) {
+                    lane.end(LaneEnd::Finished);
                 }
             }
             StreamOp::Reset(code) => {
-                if let Some(reset) = self.outs.remove(&out).and_then(|o| o.reset) {
-                    let _ = reset.send(code);
+                if let Some(hold) = self.outs.remove(&out) {
+                    hold.0.end(LaneEnd::Reset(code));
                 }
             }
         }
-        true
+        StreamDone::Under
     }
 
     /// The task of a stream has ended.
@@ -214,26 +234,18 @@ impl Port {
         prefix: Option<LinkPrefix>,
         priority: i32,
     ) -> bool {
-        let (frames, frames_end) = mpsc::unbounded_channel();
-        let (reset, reset_end) = oneshot::channel();
+        let lane = Arc::<Lane>::default();
         let new = NewStream {
             out,
             header,
             prefix,
             priority,
-            frames: frames_end,
-            reset: reset_end,
+            lane: Arc::clone(&lane),
         };
         if self.streams.try_send(new).is_err() {
             return false;
         }
-        self.outs.insert(
-            out,
-            OutPort {
-                frames: Some(frames),
-                reset: Some(reset),
-            },
-        );
+        self.outs.insert(out, LaneHold(lane));
         true
     }
 }

@@ -9,12 +9,15 @@ use dt_frame::{GroupItem, GroupParser};
 use dt_transport::{RecvStream, SendStream, Session, StreamError};
 use tokio::sync::oneshot;
 
-use crate::{meeting::Meeting, now, port::NewStream};
+use crate::{
+    lane::{Direct, Shared},
+    meeting::Meeting,
+    now,
+    port::NewStream,
+};
 
 /// Bytes taken from a sender's stream at once.
 pub(crate) const READ_BYTES: usize = 64 << 10;
-/// Frames that go into one write.
-const WRITE_FRAMES: usize = 32;
 
 /// How the reading of a sender's stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,37 +110,45 @@ pub(crate) async fn write_group<S: Session>(
         header,
         prefix,
         priority,
-        mut frames,
-        mut reset,
+        lane,
     } = new;
+    let shared = Shared::new();
+    let direct: Arc<dyn Direct> = Arc::clone(&shared) as _;
+    // Here while it is written to, in the lane's reach while nothing waits.
     let mut stream = None;
     let writing = async {
-        let opened = session.open_uni().await?;
-        let stream = stream.insert(opened);
-        stream.set_priority(priority);
+        let opened = stream.insert(session.open_uni().await?);
+        opened.set_priority(priority);
         let before = prefix.map(|prefix| Bytes::copy_from_slice(&prefix.write()));
         let mut chunks: Vec<Bytes> = before.into_iter().collect();
         chunks.push(Bytes::copy_from_slice(&header.write()));
         let mut batch: Vec<FrameBytes> = Vec::new();
         loop {
-            let count = frames.recv_many(&mut batch, WRITE_FRAMES).await;
-            if count == 0 {
-                return stream.finish();
+            let end = lane.next(Some(&direct), &mut batch).await;
+            if stream.is_none() {
+                stream = shared.take();
             }
+            let Some(open) = &mut stream else {
+                return Err(StreamError::Closed);
+            };
+            if end.is_some() {
+                return open.finish();
+            }
+            let count = batch.len();
             for frame in batch.drain(..) {
                 chunks.push(frame.header);
                 chunks.push(frame.payload);
             }
-            stream.write_chunks(&mut chunks).await?;
+            open.write_chunks(&mut chunks).await?;
             chunks.clear();
+            shared.put(stream.take());
             meeting.written(key, out, count);
         }
     };
     let result: Result<(), StreamError> = tokio::select! {
         biased;
-        // Without a code only the port went, with its session.
-        Ok(code) = &mut reset => {
-            if let Some(mut stream) = stream {
+        code = lane.reset() => {
+            if let Some(mut stream) = stream.or_else(|| shared.take()) {
                 stream.reset(code);
             }
             return;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use web_transport_proto::{error_from_http3, error_to_http3};
 
 use super::session::End;
@@ -65,6 +66,19 @@ impl SendStream for WebTransportSendStream {
             Ok(()) => Ok(()),
             Err(error) => Err(self.failed(error).await),
         }
+    }
+
+    fn try_write_chunks(&mut self, chunks: &mut [Bytes]) -> bool {
+        let mut left = chunks;
+        while !left.is_empty() {
+            // The library takes what it can at the first look, or asks to be looked at
+            // again, which whoever waits does.
+            match self.inner.write_chunks(left).now_or_never() {
+                Some(Ok(written)) => left = &mut left[written.chunks..],
+                Some(Err(_)) | None => return false,
+            }
+        }
+        true
     }
 
     fn set_priority(&mut self, priority: i32) {

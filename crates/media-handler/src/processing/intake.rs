@@ -13,6 +13,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::worker::{Inbox, Packet};
 use crate::{
+    lane::LaneEnd,
     meeting::Meeting,
     port::{Carrier, NewStream},
 };
@@ -20,8 +21,6 @@ use crate::{
 /// Bytes of a packet at most: what a datagram could carry, and more than any
 /// microphone sends.
 const PACKET_BYTES_MAX: usize = 1275;
-/// Frames that are taken at once.
-const FRAMES_MAX: usize = 32;
 
 /// Takes datagrams.
 pub(super) struct Intake {
@@ -104,22 +103,17 @@ struct Group {
 impl Group {
     async fn read(self, new: NewStream) {
         let NewStream {
-            out,
-            header,
-            mut frames,
-            mut reset,
-            ..
+            out, header, lane, ..
         } = new;
         let of = self.meeting.upgrade();
         let source = of.and_then(|m| m.with(|s| s.processed_source(header.stream_id)));
         let mut batch: Vec<FrameBytes> = Vec::new();
         loop {
-            let count = tokio::select! {
-                biased;
-                // Without a code only the port went.
-                _ = &mut reset => return,
-                count = frames.recv_many(&mut batch, FRAMES_MAX) => count,
-            };
+            let end = lane.next(None, &mut batch).await;
+            if matches!(end, Some(LaneEnd::Reset(_))) {
+                return;
+            }
+            let count = batch.len();
             for frame in batch.drain(..) {
                 if let Some((source, user)) = source {
                     self.give(source, user, &frame);
@@ -128,10 +122,10 @@ impl Group {
             let Some(meeting) = self.meeting.upgrade() else {
                 return;
             };
-            match count {
-                0 => return meeting.stream_ended(self.session, out, true),
-                _ => meeting.written(self.session, out, count),
+            if end.is_some() {
+                return meeting.stream_ended(self.session, out, true);
             }
+            meeting.written(self.session, out, count);
         }
     }
 
