@@ -13,7 +13,7 @@ use super::{
     handing::{self, Inboxes},
     steering::{Place, PlacedIds},
 };
-use crate::webtransport::{limits::udp_socket, listener::BindError};
+use crate::webtransport::{BindError, limits::udp_socket};
 
 /// Sockets that one port can have. One byte says which a packet is for, and each is
 /// to have about as many of its values as any other.
@@ -84,8 +84,11 @@ fn group(address: SocketAddr, count: u8) -> io::Result<Vec<UdpSocket>> {
         next.bind(&address.into())?;
         sockets.push(next.into());
     }
-    // What came until now was spread by the kernel's own rule, and is handed on.
-    super::steering::attach(&sockets[0], count)?;
+    // What came until now was spread by the kernel's own rule, and is handed on. So is
+    // most of what comes later where the kernel can't be told: worse, not wrong.
+    if let Err(error) = super::steering::attach(&sockets[0], count) {
+        tracing::warn!(%error, "packets go from thread to thread: the kernel takes no rule");
+    }
     Ok(sockets)
 }
 
