@@ -97,12 +97,7 @@ impl Drop for Servers {
     }
 }
 
-fn listen(
-    config: ListenerConfig,
-    share: PortShare,
-    begun: &AtomicUsize,
-    stop: &CancellationToken,
-) {
+fn listen(config: ListenerConfig, share: PortShare, begun: &AtomicUsize, stop: &CancellationToken) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

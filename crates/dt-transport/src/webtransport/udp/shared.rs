@@ -55,7 +55,10 @@ impl SharedPort {
         let count = count as u8;
         if count == 1 {
             let socket = udp_socket(address).map_err(failed)?;
-            return Ok(vec![PortShare { socket, group: None }]);
+            return Ok(vec![PortShare {
+                socket,
+                group: None,
+            }]);
         }
         let sockets = group(address, count).map_err(failed)?;
         let inboxes = handing::inboxes(count);
@@ -117,7 +120,10 @@ impl PortShare {
     /// The socket alone on its port.
     pub(in crate::webtransport) fn alone(address: SocketAddr) -> Result<Self, BindError> {
         let socket = udp_socket(address).map_err(|source| BindError::Socket { address, source })?;
-        Ok(Self { socket, group: None })
+        Ok(Self {
+            socket,
+            group: None,
+        })
     }
 
     /// What an endpoint on it needs. Must be called inside the runtime of it.
@@ -134,7 +140,8 @@ impl PortShare {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::{
         collections::BTreeMap,
@@ -251,7 +258,10 @@ mod tests {
     async fn a_burst_for_several_sockets_is_sorted_without_loss() {
         let shares = SharedPort::bind(LOOPBACK, 3).unwrap();
         let to = shares[0].local_addr().unwrap();
-        let sockets: Vec<_> = shares.into_iter().map(|share| share.open().unwrap().0).collect();
+        let sockets: Vec<_> = shares
+            .into_iter()
+            .map(|share| share.open().unwrap().0)
+            .collect();
 
         // In one send, which stays one on this machine, and the last is a shorter one.
         let client = std::net::UdpSocket::bind(LOOPBACK).unwrap();

@@ -172,7 +172,10 @@ mod tests {
 
     #[test]
     fn ids_of_one_socket_are_different_and_use_every_first_byte_of_its_kind() {
-        let place = Place { index: 2, count: 16 };
+        let place = Place {
+            index: 2,
+            count: 16,
+        };
         let mut ids = PlacedIds::new(place);
         let all: std::collections::HashSet<_> =
             (0..2000).map(|_| ids.generate_cid().to_vec()).collect();
