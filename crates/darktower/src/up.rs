@@ -3,7 +3,7 @@
 //! The roles speak to each other by the traits of `dt-rpc` alone, as they do
 //! between processes; here they are only wired. Reading order: [`settings`]
 //! what was asked for, [`ports`] where it listens, [`roles`] who is there and
-//! who knows whom, [`entrance`] the QUIC thread, [`websocket`] the other way in,
+//! who knows whom, [`entrance`] the media threads, [`websocket`] the other way in,
 //! [`pages`] what HTTP answers, [`ready`] what is printed.
 
 mod app;
@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use dt_service::{
     health::Readiness,
     http,
@@ -30,15 +30,13 @@ use dt_service::{
     tls::CertificateStore,
 };
 use dt_telemetry::{LogFormat, Metrics};
-use tokio::sync::oneshot;
-
 pub(crate) use settings::Args;
 
 use ports::{Http3Port, Ports};
 use roles::Roles;
 use settings::Settings;
 
-/// Threads for HTTP, signaling and stores; media has one of its own.
+/// Threads for HTTP, signaling and stores; media has some of its own.
 const WORKERS: usize = 2;
 /// Requests in flight have this long to finish when the server stops.
 const HTTP_DRAIN: Duration = Duration::from_secs(2);
@@ -89,18 +87,19 @@ fn start(settings: Settings, json: bool, started_at: Instant) -> anyhow::Result<
 async fn run(settings: Settings, json: bool, started_at: Instant) -> anyhow::Result<()> {
     let metrics = settings.metrics.map(|_| Metrics::install()).transpose()?;
     settings.make_data_folder()?;
-    let ports = Ports::bind(&settings)?;
+    let mut ports = Ports::bind(&settings)?;
     let certificates = Arc::new(certificates(&settings)?);
     let roles = Arc::new(Roles::start(&settings, &ports, &certificates).await?);
     let readiness = Arc::new(readiness(&roles));
 
     let mut tasks = Tasks::default();
     let origins = settings.allowed_origins(ports.http_address, ports.public_address);
-    let (websockets, upgraded) = websocket::way_in(origins, settings.handlers);
-    let listening = entrance::spawn(
+    let (websockets, upgraded) =
+        websocket::way_in(origins, settings.handlers, settings.media_threads);
+    let opening = entrance::spawn(
         &mut tasks,
         &settings,
-        &ports,
+        &mut ports,
         Arc::clone(&certificates),
         &roles,
         upgraded,
@@ -159,7 +158,7 @@ async fn run(settings: Settings, json: bool, started_at: Instant) -> anyhow::Res
         Ok(())
     });
 
-    listened(listening).await?;
+    opening.done(&roles).await?;
     let signals = Signals::listen().context("can't listen to signals")?;
     ready::announce(&settings, &ports, &certificates.current(), json, started_at)?;
     let outcome = tasks.run(signals, DRAIN).await;
@@ -168,13 +167,6 @@ async fn run(settings: Settings, json: bool, started_at: Instant) -> anyhow::Res
         eprintln!("Dark Tower has stopped.");
     }
     Ok(outcome?)
-}
-
-/// Waits until the QUIC endpoint is open, or says why it is not.
-async fn listened(listening: oneshot::Receiver<anyhow::Result<()>>) -> anyhow::Result<()> {
-    listening
-        .await
-        .unwrap_or_else(|_| Err(anyhow!("the QUIC thread ended")))
 }
 
 fn certificates(settings: &Settings) -> anyhow::Result<CertificateStore> {

@@ -9,6 +9,7 @@
 
 pub mod bot;
 pub mod http;
+pub mod metrics;
 pub mod process;
 pub mod server;
 pub mod workspace;

@@ -1,47 +1,20 @@
 //! How a meeting is for its clients reaches the controller's metrics, and
 //! nothing of who they are.
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
-use dt_e2e::{Bot, Server, http};
+use anyhow::Result;
+use dt_e2e::{
+    Bot, Server,
+    metrics::{free_address, value, wait_for},
+};
 
 /// Clients report every ten seconds.
 const MEETING: Duration = Duration::from_secs(13);
-const DEADLINE: Duration = Duration::from_secs(20);
-
-/// The value of the one line with this name and these labels.
-fn value(metrics: &str, name: &str, labels: &[&str]) -> Option<f64> {
-    let mut lines = metrics.lines().filter(|line| {
-        line.strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with(['{', ' ']))
-            && labels.iter().all(|label| line.contains(label))
-    });
-    lines.next()?.rsplit(' ').next()?.parse().ok()
-}
-
-/// Asks again until the metrics are as wanted.
-fn wait_for(address: SocketAddr, wanted: impl Fn(&str) -> bool) -> Result<String> {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        let text = http::Request::new("GET", "/metrics").send(address)?.body;
-        if wanted(&text) {
-            return Ok(text);
-        }
-        if Instant::now() > end {
-            bail!("not in the metrics:\n{text}");
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
 
 #[test]
 fn how_a_meeting_is_for_a_client_is_in_the_metrics_and_who_it_is_is_not() -> Result<()> {
-    // Free a moment ago: the server itself tells no port that it chose.
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let address = free_address()?;
     let server = Server::start(&["--metrics", &address.to_string()])?;
     let link = server.meeting_link()?;
     let speaker = Bot::join(&link, "Zerlina", MEETING, &["--publish", "audio"])?;

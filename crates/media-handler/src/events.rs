@@ -44,27 +44,23 @@ impl Events {
         }
     }
 
-    /// A controller listens from now on; its channel of before is closed. What
-    /// is the case already is told first. The other end is for its [`beat`].
+    /// A controller listens from now on, and hears this first; its channel of before
+    /// is closed. What is the case already is told it next, by the other end.
     pub(crate) fn listen(
         &self,
         controller: ControllerId,
-        present: impl IntoIterator<Item = HandlerEvent>,
-    ) -> Result<(mpsc::Receiver<HandlerEvent>, WeakSender<HandlerEvent>), TooManyControllers> {
+        first: HandlerEvent,
+    ) -> Result<(mpsc::Receiver<HandlerEvent>, Listener), TooManyControllers> {
         let mut listeners = lock(&self.listeners);
         listeners.retain(|_, listener| !listener.is_closed());
         if !listeners.contains_key(&controller) && listeners.len() >= self.controllers_max {
             return Err(TooManyControllers);
         }
         let (sender, receiver) = mpsc::channel(EVENTS_MAX);
-        for event in present {
-            if sender.try_send(event).is_err() {
-                break;
-            }
-        }
-        let beats = sender.downgrade();
+        let listener = Listener(sender.downgrade());
+        listener.tell([first]);
         listeners.insert(controller, sender);
-        Ok((receiver, beats))
+        Ok((receiver, listener))
     }
 
     /// Tells all who listen.
@@ -80,9 +76,28 @@ impl Events {
     }
 }
 
+/// One controller that listens.
+#[derive(Debug)]
+pub(crate) struct Listener(WeakSender<HandlerEvent>);
+
+impl Listener {
+    /// Tells it alone, as far as it has room.
+    pub(crate) fn tell(&self, events: impl IntoIterator<Item = HandlerEvent>) {
+        let Some(sender) = self.0.upgrade() else {
+            return;
+        };
+        for event in events {
+            if sender.try_send(event).is_err() {
+                metrics::counter!("media_events_lost_total").increment(1);
+                break;
+            }
+        }
+    }
+}
+
 /// Tells a controller how full the handler is, as long as it listens. A handler
 /// whose timers stand still has nothing to say: nothing is forwarded either.
-pub(crate) async fn beat(inner: Weak<Inner>, controller: WeakSender<HandlerEvent>) {
+pub(crate) async fn beat(inner: Weak<Inner>, Listener(controller): Listener) {
     let mut ticks = interval(BEAT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -42,15 +42,16 @@ impl Receiver {
 
     /// Gives it all of them, or none when what waits is too old; how many.
     fn sound(&self, copies: &[Bytes], now: Instant) -> usize {
+        let mut backlog = lock(&self.backlog);
         let (queued, mut give) = self.carrier();
-        lock(&self.backlog).sound(copies, queued, now, &mut give)
+        backlog.sound(copies, queued, now, &mut give)
     }
 
     /// Gives it all of them, as its path takes them, or none when what waits is
     /// too old; how many.
     fn pictures(self: &Arc<Self>, copies: &[Bytes], now: Instant) -> usize {
-        let (queued, mut give) = self.carrier();
         let mut backlog = lock(&self.backlog);
+        let (queued, mut give) = self.carrier();
         let held = backlog.holds();
         let taken = backlog.pictures(copies, queued, now, &mut give);
         if !held && backlog.holds() {
@@ -64,8 +65,8 @@ impl Receiver {
     async fn pump(self: Arc<Self>) {
         loop {
             tokio::time::sleep(PUMP_EVERY).await;
-            let (queued, mut give) = self.carrier();
             let mut backlog = lock(&self.backlog);
+            let (queued, mut give) = self.carrier();
             backlog.pump(queued, crate::now(), &mut give);
             if !backlog.holds() {
                 return;
@@ -80,10 +81,12 @@ impl Receiver {
 
     /// Whether it may be given what is worth less than media.
     pub(crate) fn is_idle(&self) -> bool {
-        lock(&self.backlog).is_idle(self.carrier.queued_datagram_bytes())
+        let backlog = lock(&self.backlog);
+        backlog.is_idle(self.carrier.queued_datagram_bytes())
     }
 
-    /// What its carrier holds, and what gives it more.
+    /// What its carrier holds, and what gives it more. Under the backlog's lock: else
+    /// another thread gives it some in between, which counts as sent already.
     fn carrier(&self) -> (usize, impl FnMut(Bytes)) {
         let give = |datagram| self.carrier.send_datagram(datagram);
         (self.carrier.queued_datagram_bytes(), give)

@@ -52,7 +52,8 @@ impl Flush {
     }
 }
 
-/// For how long this runtime has been busy, a thread of it on average.
+/// For how long this runtime, the handler's home, has been busy, a thread of it on
+/// average.
 fn busy() -> Duration {
     let metrics = Handle::current().metrics();
     let threads = metrics.num_workers().max(1);

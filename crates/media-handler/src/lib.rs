@@ -45,7 +45,7 @@ use dt_wire::{
     CloseCode,
     internal::{Endpoint, HandlerCapacity, HandlerEvent},
 };
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
 
 use cascade::{Cascade, Load, Spaces};
 pub use cascade::{
@@ -150,18 +150,37 @@ impl MediaHandler {
         *lock(&self.inner.endpoint) = endpoint;
     }
 
+    /// Makes this runtime its home: its timers, its sending of datagrams and its
+    /// dialling run there, whatever runtimes its sessions are on. When to gather
+    /// follows how busy the home is. Of no effect where it has a home that runs.
+    ///
+    /// Without it, its home is where its first session is served.
+    pub fn start(&self, home: &Handle) {
+        let mut tasks = lock(&self.tasks);
+        let run = |tasks: &Tasks| !tasks.iter().any(JoinHandle::is_finished);
+        // The runtime of the first ones may have been shut down.
+        if !tasks.as_ref().is_some_and(run) {
+            abort(tasks.take());
+            let flush = Arc::clone(&self.inner.flush);
+            *tasks = Some([
+                home.spawn(tick(Arc::downgrade(&self.inner))),
+                home.spawn(flush::run(flush)),
+                home.spawn(cascade::keep(Arc::downgrade(&self.inner))),
+            ]);
+        }
+    }
+
     /// Runs one session to its end. All of its tasks run on the runtime that
-    /// polls this and end with it; the first call starts the handler's timers
-    /// there too.
+    /// polls this and end with it. Sessions may be on runtimes of different threads.
     pub async fn serve<S: Session>(&self, session: S) {
-        self.start_tasks();
+        self.start(&Handle::current());
         session::serve(Arc::clone(&self.inner), session).await;
     }
 
     /// Runs a link that another handler dialled, to its end; as
     /// [`serve`](Self::serve) otherwise.
     pub async fn serve_link<S: Session>(&self, session: S) {
-        self.start_tasks();
+        self.start(&Handle::current());
         cascade::accepted(&self.inner, session).await;
     }
 
@@ -183,8 +202,13 @@ impl MediaHandler {
         self.inner.load.drain();
         self.inner.events.tell(&self.inner.load());
         let left = async {
-            while self.session_count() > 0 {
-                self.inner.left.notified().await;
+            loop {
+                // Before the look: the last one may leave on another thread meanwhile.
+                let next = self.inner.left.notified();
+                if self.session_count() == 0 {
+                    break;
+                }
+                next.await;
             }
         };
         // Who has not left by then finds its way by itself.
@@ -218,21 +242,6 @@ impl MediaHandler {
         peers.close_all(code, "the server shuts down");
         for meeting in self.inner.all_meetings() {
             meeting.close_all(CloseCode::ShuttingDown, "the server shuts down");
-        }
-    }
-
-    fn start_tasks(&self) {
-        let mut tasks = lock(&self.tasks);
-        let run = |tasks: &Tasks| !tasks.iter().any(JoinHandle::is_finished);
-        // The runtime of the first ones may have been shut down.
-        if !tasks.as_ref().is_some_and(run) {
-            abort(tasks.take());
-            let flush = Arc::clone(&self.inner.flush);
-            *tasks = Some([
-                tokio::spawn(tick(Arc::downgrade(&self.inner))),
-                tokio::spawn(flush::run(flush)),
-                tokio::spawn(cascade::keep(Arc::downgrade(&self.inner))),
-            ]);
         }
     }
 }

@@ -24,7 +24,7 @@ use dt_wire::{
 
 use crate::{
     Inner,
-    events::Events,
+    events::{Events, Listener},
     fan_out::FanOut,
     flush::Flush,
     lock, now,
@@ -158,27 +158,27 @@ impl Meeting {
         session: SessionKey,
         port: Port,
     ) -> Option<()> {
-        self.with(|s| {
-            // Before it is up, so that the first outputs find the port.
-            s.ports.insert(session, (participant, port));
-            let up = s.forwarder.session_up(participant, session, now());
-            if up.is_err() {
-                s.ports.remove(&session);
-            }
-            up.ok()
-        })?;
-        self.tell_session(participant, true);
+        let mut state = lock(&self.state);
+        // Before it is up, so that the first outputs find the port.
+        state.ports.insert(session, (participant, port));
+        let up = state.forwarder.session_up(participant, session, now());
+        if up.is_err() {
+            state.ports.remove(&session);
+        }
+        state.carry_out();
+        up.ok()?;
+        state.tell_session(participant, true);
         Some(())
     }
 
     pub(crate) fn session_down(&self, session: SessionKey, participant: ParticipantId) {
-        let connected = self.with(|s| {
-            s.forwarder.session_down(session, now());
-            s.ports.remove(&session);
-            s.is_connected(participant)
-        });
+        let mut state = lock(&self.state);
+        state.forwarder.session_down(session, now());
+        state.ports.remove(&session);
+        let connected = state.is_connected(participant);
+        state.carry_out();
         if !connected {
-            self.tell_session(participant, false);
+            state.tell_session(participant, false);
         }
     }
 
@@ -218,33 +218,10 @@ impl Meeting {
         }
     }
 
-    /// What a controller that begins to listen must know.
-    pub(crate) fn present(&self) -> Vec<HandlerEvent> {
-        let (mut connected, speakers, demands, flows) = self.with(|s| {
-            let clients = s.ports.values().map(|(p, _)| *p);
-            let clients = clients.filter(|p| !s.processing.is_tap(*p));
-            let connected: Vec<_> = clients.collect();
-            let demands: Vec<_> = s
-                .forwarder
-                .demands()
-                .map(|(stream, wanted)| steering::demand_event(self.id, stream, wanted))
-                .collect();
-            let flow = |stream| linking::flow_event(self.id, stream, true);
-            let flows: Vec<_> = s.forwarder.arriving().map(flow).collect();
-            (connected, s.speakers.clone(), demands, flows)
-        });
-        connected.sort_unstable();
-        connected.dedup();
-        let mut events: Vec<_> = connected
-            .into_iter()
-            .map(|participant| event(self.id, session_event(participant, true)))
-            .collect();
-        if !speakers.is_empty() {
-            events.push(event(self.id, speakers_event(&speakers)));
-        }
-        events.extend(demands);
-        events.extend(flows);
-        events
+    /// Tells a controller that listens since a moment ago what it must know. Under the
+    /// lock, so that nothing that it hears beside this is older or missing.
+    pub(crate) fn tell_present(&self, listener: &Listener) {
+        self.with(|s| listener.tell(s.present()));
     }
 
     /// Whether nobody has been registered for so long.
@@ -269,18 +246,44 @@ impl Meeting {
         }
     }
 
-    fn tell_session(&self, participant: ParticipantId, connected: bool) {
-        self.tell(session_event(participant, connected));
-    }
-
     fn tell(&self, what: handler_event::Event) {
         self.events.tell(&event(self.id, what));
     }
 }
 
 impl State {
+    /// Under the lock, as all that changes: the next session of a participant may
+    /// come up on another thread while the one before goes down.
+    fn tell_session(&self, participant: ParticipantId, connected: bool) {
+        let what = session_event(participant, connected);
+        self.events.tell(&event(self.id, what));
+    }
+
     fn is_connected(&self, participant: ParticipantId) -> bool {
         self.ports.values().any(|(p, _)| *p == participant)
+    }
+
+    /// What a controller that begins to listen must know.
+    fn present(&self) -> Vec<HandlerEvent> {
+        let clients = self.ports.values().map(|(p, _)| *p);
+        let clients = clients.filter(|p| !self.processing.is_tap(*p));
+        let mut connected: Vec<_> = clients.collect();
+        connected.sort_unstable();
+        connected.dedup();
+        let mut events: Vec<_> = connected
+            .into_iter()
+            .map(|participant| event(self.id, session_event(participant, true)))
+            .collect();
+        if !self.speakers.is_empty() {
+            events.push(event(self.id, speakers_event(&self.speakers)));
+        }
+        let demands = self.forwarder.demands();
+        events.extend(
+            demands.map(|(stream, wanted)| steering::demand_event(self.id, stream, wanted)),
+        );
+        let flow = |stream| linking::flow_event(self.id, stream, true);
+        events.extend(self.forwarder.arriving().map(flow));
+        events
     }
 
     pub(crate) fn port(&mut self, session: SessionKey) -> Option<&mut Port> {

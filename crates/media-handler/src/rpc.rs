@@ -108,13 +108,15 @@ impl dt_rpc::MediaHandler for MediaHandler {
         request: TelemetryRequest,
     ) -> RpcResult<mpsc::Receiver<HandlerEvent>> {
         let controller = id(&request.controller_id)?;
-        let meetings = self.inner.all_meetings();
-        let present = meetings.iter().flat_map(|m| m.present());
-        let present: Vec<_> = std::iter::once(self.inner.load()).chain(present).collect();
-        let (events, beats) = self.inner.events.listen(controller, present).map_err(|_| {
+        let load = self.inner.load();
+        let listening = self.inner.events.listen(controller, load);
+        let (events, listener) = listening.map_err(|_| {
             RpcError::Capacity("too many controllers listen to this handler".into())
         })?;
-        tokio::spawn(crate::events::beat(Arc::downgrade(&self.inner), beats));
+        for meeting in self.inner.all_meetings() {
+            meeting.tell_present(&listener);
+        }
+        tokio::spawn(crate::events::beat(Arc::downgrade(&self.inner), listener));
         Ok(events)
     }
 }

@@ -1,9 +1,8 @@
 //! The ports, taken before anything else starts.
 //!
 //! The public number is one for TCP and UDP: TCP is chosen first, and UDP must
-//! get the same. The UDP socket itself is opened by the QUIC thread; that the
-//! number is free is tried here, so that another one can be chosen. HTTP/3 has a
-//! UDP port beside it that may be missing.
+//! get the same, with a socket for each media thread. HTTP/3 has a UDP port beside it
+//! that may be missing.
 
 use std::{
     io,
@@ -11,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
+use dt_transport::webtransport::{BindError, PortShare, SharedPort};
 
 use super::settings::{Http3, Settings};
 
@@ -26,6 +26,8 @@ pub(super) struct Ports {
     pub(super) public: TcpListener,
     /// Of TCP and UDP.
     pub(super) public_address: SocketAddr,
+    /// Of the public UDP port, until the media threads take them.
+    pub(super) shares: Vec<PortShare>,
     pub(super) http3: Http3Port,
 }
 
@@ -56,7 +58,7 @@ impl Http3Port {
 impl Ports {
     pub(super) fn bind(settings: &Settings) -> anyhow::Result<Self> {
         let http = tcp(settings.http, "--http")?;
-        let public = public(settings.public)?;
+        let (public, shares) = public(settings.public, settings.media_threads)?;
         for listener in [&http, &public] {
             // For the WebSockets among the connections; less is worse, not wrong.
             let _ = dt_websocket::keep_queue_short(listener);
@@ -67,13 +69,17 @@ impl Ports {
             http_address: http.local_addr()?,
             http3: http3(settings.http3, public_address, free_is_asked_for)?,
             public_address,
+            shares,
             http,
             public,
         })
     }
 }
 
-fn public(address: SocketAddr) -> anyhow::Result<TcpListener> {
+fn public(
+    address: SocketAddr,
+    media_threads: usize,
+) -> anyhow::Result<(TcpListener, Vec<PortShare>)> {
     let tries = if address.port() == 0 {
         FREE_PORT_TRIES
     } else {
@@ -82,9 +88,10 @@ fn public(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let mut last = None;
     for _ in 0..tries {
         let listener = tcp(address, "--public")?;
-        match UdpSocket::bind(listener.local_addr()?) {
-            Ok(_) => return Ok(listener),
-            Err(error) => last = Some(error),
+        match SharedPort::bind(listener.local_addr()?, media_threads) {
+            Ok(shares) => return Ok((listener, shares)),
+            Err(BindError::Socket { source, .. }) => last = Some(source),
+            Err(error) => return Err(error.into()),
         }
     }
     match last {
@@ -167,11 +174,30 @@ mod tests {
     #[test]
     fn a_taken_udp_port_is_an_error_although_tcp_is_free() {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let error = public(udp.local_addr().unwrap()).unwrap_err().to_string();
-        assert!(
-            error.starts_with("UDP port") || error.starts_with("TCP port"),
-            "{error}"
-        );
+        for media_threads in [1, SharedPort::SHARES_MAX.min(2)] {
+            let refused = public(udp.local_addr().unwrap(), media_threads);
+            let error = refused.unwrap_err().to_string();
+            assert!(
+                error.starts_with("UDP port") || error.starts_with("TCP port"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_udp_port_that_media_threads_share_is_taken_for_others_who_share() {
+        let media_threads = SharedPort::SHARES_MAX.min(2);
+        let any = "127.0.0.1:0".parse().unwrap();
+        let (tcp, shares) = public(any, media_threads).unwrap();
+        let address = tcp.local_addr().unwrap();
+        assert_eq!(shares[0].local_addr().unwrap(), address);
+        // With TCP free again, UDP alone stands in the way.
+        drop(tcp);
+        for media_threads in [1, media_threads] {
+            let error = public(address, media_threads).unwrap_err().to_string();
+            let port = format!("UDP port {}", address.port());
+            assert!(error.starts_with(&port), "{error}");
+        }
     }
 
     #[test]

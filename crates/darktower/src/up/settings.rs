@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use dt_transport::webtransport::SharedPort;
 use serde::Deserialize;
 use toml::{Table, Value};
 use url::Url;
@@ -18,6 +19,12 @@ use crate::admin::place::{data_folder_default, make_private_folder};
 const HANDLERS: usize = 2;
 /// Media handlers of one process at most; each is a path of the one endpoint.
 const HANDLERS_MAX: usize = 16;
+/// Threads for connections and media at most, where one port can have so many sockets.
+const MEDIA_THREADS_MAX: usize = if SharedPort::SHARES_MAX < 16 {
+    SharedPort::SHARES_MAX
+} else {
+    16
+};
 
 const ENVIRONMENT_PREFIX: &str = "DARKTOWER_";
 /// Variables with the prefix that are no settings of the server: read by the
@@ -76,6 +83,11 @@ pub(crate) struct Args {
     /// Media handlers; with two or more a meeting outlives one of them [default: 2]
     #[arg(long, value_name = "N")]
     handlers: Option<usize>,
+
+    /// Threads for connections and media, a core each; more than one on Linux alone
+    /// [default: the machine's cores less one, at least 1, at most 16]
+    #[arg(long, value_name = "N")]
+    media_threads: Option<usize>,
 
     /// Let only people who have signed in create meetings
     #[arg(long)]
@@ -152,6 +164,7 @@ pub(super) struct Settings {
     pub(super) key: Option<PathBuf>,
     pub(super) origins: Vec<String>,
     pub(super) handlers: usize,
+    pub(super) media_threads: usize,
     pub(super) metrics: Option<SocketAddr>,
     pub(super) auth: auth_controller::Config,
     pub(super) global: global_controller::Config,
@@ -169,6 +182,7 @@ impl Default for Settings {
             key: None,
             origins: Vec::new(),
             handlers: HANDLERS,
+            media_threads: media_threads_default(),
             metrics: None,
             auth: auth_controller::Config::default(),
             global: global_controller::Config::default(),
@@ -198,6 +212,10 @@ impl Settings {
         ensure!(
             (1..=HANDLERS_MAX).contains(&self.handlers),
             "--handlers must be 1 to {HANDLERS_MAX}"
+        );
+        ensure!(
+            (1..=MEDIA_THREADS_MAX).contains(&self.media_threads),
+            "--media-threads must be 1 to {MEDIA_THREADS_MAX}"
         );
         ensure!(
             self.cert.is_some() == self.key.is_some(),
@@ -281,6 +299,7 @@ impl Args {
             ("cert", self.cert.map(text)),
             ("key", self.key.map(text)),
             ("handlers", self.handlers.map(number)),
+            ("media_threads", self.media_threads.map(number)),
             ("metrics", self.metrics.map(address)),
         ];
         let mut table: Table = given
@@ -297,6 +316,12 @@ impl Args {
         }
         table
     }
+}
+
+/// One core is left to HTTP, signaling and stores.
+fn media_threads_default() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.saturating_sub(1).clamp(1, MEDIA_THREADS_MAX)
 }
 
 /// An origin as browsers send it.
@@ -365,9 +390,28 @@ mod tests {
     }
 
     #[test]
+    fn media_threads_come_from_flag_environment_and_file_and_leave_a_core() {
+        let default = settings(&[]).unwrap().media_threads;
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert!((1..=16).contains(&default));
+        assert!(default == 1 || default < cores);
+        let most = MEDIA_THREADS_MAX.to_string();
+        let given = settings(&["--media-threads", &most]).unwrap();
+        assert_eq!(given.media_threads, MEDIA_THREADS_MAX);
+        let variable = ("DARKTOWER_MEDIA_THREADS".to_owned(), most);
+        let from_environment: Settings =
+            dt_service::config::load(None, ENVIRONMENT_PREFIX, [variable], Table::new()).unwrap();
+        assert_eq!(from_environment.media_threads, MEDIA_THREADS_MAX);
+        let from_file: Settings = toml::from_str("media_threads = 3").unwrap();
+        assert_eq!(from_file.media_threads, 3);
+    }
+
+    #[test]
     fn contradictions_are_refused_with_the_flag_s_name() {
         for (words, flag) in [
             (&["--handlers", "0"][..], "--handlers"),
+            (&["--media-threads", "0"], "--media-threads must be 1 to"),
+            (&["--media-threads", "17"], "--media-threads must be 1 to"),
             (&["--metrics", "0.0.0.0:9000"], "--metrics"),
             (&["--origin", "https://a.example/path"], "--origin"),
             (&["--cert", "cert.pem"], "--key"),

@@ -38,7 +38,7 @@ use super::entrance::Place;
 
 /// WebSocket sessions of all kinds at once; one more is refused.
 const SESSIONS_MAX: usize = 4096;
-/// Sessions that the entrance has not taken yet.
+/// Sessions that a media thread has not taken yet.
 const WAITING_MAX: usize = 256;
 /// Groups that a client may have open: a few fewer than a media handler reads at
 /// once, so that the one that makes room has ended when the next begins.
@@ -55,41 +55,50 @@ pub(super) fn media_path(number: usize) -> String {
 /// A session, and for whom.
 pub(super) type Opened = (Place, WebSocketSession);
 
-/// The end of the way in that the entrance holds.
+/// The end of the way in that a media thread holds.
 pub(super) struct Upgraded {
     pub(super) sessions: mpsc::Receiver<Opened>,
-    /// The work of all of them.
+    /// The work of all of them, on all threads.
     pub(super) work: TaskTracker,
 }
 
 struct Door {
     allowed_origins: Vec<String>,
     handlers: usize,
-    sessions: mpsc::Sender<Opened>,
+    /// One for each media thread.
+    threads: Vec<mpsc::Sender<Opened>>,
     room: Arc<Semaphore>,
     work: TaskTracker,
 }
 
-/// What HTTP answers, and where the sessions come out.
-pub(super) fn way_in(allowed_origins: Vec<String>, handlers: usize) -> (Router, Upgraded) {
-    let (sessions, opened) = mpsc::channel(WAITING_MAX);
+/// What HTTP answers, and where the sessions come out: on each of the media threads.
+pub(super) fn way_in(
+    allowed_origins: Vec<String>,
+    handlers: usize,
+    threads: usize,
+) -> (Router, Vec<Upgraded>) {
     let work = TaskTracker::new();
+    let way = |_| {
+        let (sessions, opened) = mpsc::channel(WAITING_MAX);
+        let upgraded = Upgraded {
+            sessions: opened,
+            work: work.clone(),
+        };
+        (sessions, upgraded)
+    };
+    let (threads, upgraded) = (0..threads).map(way).unzip();
     let door = Door {
         allowed_origins,
         handlers,
-        sessions,
+        threads,
         room: Arc::new(Semaphore::new(SESSIONS_MAX)),
-        work: work.clone(),
+        work,
     };
     let router = Router::new()
         .route(SIGNALING_PATH, get(signaling))
         .route("/media", get(first_handler))
         .route("/media/{number}", get(handler))
         .with_state(Arc::new(door));
-    let upgraded = Upgraded {
-        sessions: opened,
-        work,
-    };
     (api(router), upgraded)
 }
 
@@ -168,7 +177,8 @@ impl Door {
             Place::Meeting => Kind::Signaling,
             Place::Handler(_) => Kind::Media,
         };
-        let (sessions, working) = (self.sessions.clone(), self.work.token());
+        let thread = place.thread(self.threads.len());
+        let (sessions, working) = (self.threads[thread].clone(), self.work.token());
         let serve = move |socket: WebSocket| async move {
             let _held = (taken, working);
             let (writer, reader) = socket.split();

@@ -80,6 +80,13 @@ const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
 /// A bound UDP socket with large buffers. One bound to `[::]` serves IPv4 too.
 pub(super) fn udp_socket(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = unbound_udp_socket(address)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// The same before it is bound to the address.
+pub(super) fn unbound_udp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
@@ -92,6 +99,5 @@ pub(super) fn udp_socket(address: SocketAddr) -> io::Result<UdpSocket> {
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
+    Ok(socket)
 }

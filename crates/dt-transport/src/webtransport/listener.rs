@@ -1,5 +1,5 @@
-//! The server's side: one UDP socket, many handshakes at once, and out of them
-//! the sessions that may begin.
+//! The server's side: one UDP socket, alone on its port or one of several, many
+//! handshakes at once, and out of them the sessions that may begin.
 //!
 //! A task owned by the [`Listener`] takes connections in; each handshake is a
 //! task of its own with a deadline, so that a slow one holds up nobody. Their
@@ -22,10 +22,10 @@ use web_transport_proto::ConnectRequest;
 use super::{
     ALPN_H3,
     http3::{self, Control, H3_NO_ERROR, H3_REQUEST_INCOMPLETE, HandshakeError, RequestStream},
-    limits::{Limits, udp_socket},
+    limits::Limits,
     session::WebTransportSession,
     trust::{client_verifier, provider},
-    udp::QuicRuntime,
+    udp::{QuicRuntime, shared::PortShare},
 };
 use crate::{Carrier, SessionInfo};
 
@@ -37,7 +37,8 @@ const READY_MAX: usize = 256;
 /// What a listener needs to know.
 #[derive(Debug, Clone)]
 pub struct ListenerConfig {
-    /// Where to listen; port 0 asks for a free one.
+    /// Where to listen; port 0 asks for a free one. Of no matter where there is a
+    /// [`PortShare`].
     pub address: SocketAddr,
     /// Gives the certificate for each handshake, so that it can change while
     /// the listener runs.
@@ -88,6 +89,14 @@ pub enum BindError {
         #[source]
         source: io::Error,
     },
+    /// A port can't have so many sockets on this system.
+    #[error("a UDP port can have 1 to {most} sockets here, not {asked}")]
+    Shares {
+        /// How many were asked for.
+        asked: usize,
+        /// How many it can have.
+        most: usize,
+    },
     /// TLS.
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
@@ -130,6 +139,17 @@ impl Listener {
     /// # Errors
     /// When the address is taken or TLS cannot be set up.
     pub fn bind(config: ListenerConfig) -> Result<Self, BindError> {
+        let share = PortShare::alone(config.address)?;
+        Self::bind_share(config, share)
+    }
+
+    /// Begins to listen on a share of a port that several listeners have, on another
+    /// runtime each. A connection lives with one of them, on its runtime: whichever
+    /// its client's first packet came to, at random.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up, or the system refuses the socket.
+    pub fn bind_share(config: ListenerConfig, share: PortShare) -> Result<Self, BindError> {
         let socket = |source| BindError::Socket {
             address: config.address,
             source,
@@ -145,10 +165,11 @@ impl Listener {
         let mut server =
             quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
         server.transport_config(Arc::new(config.limits.transport()));
-        let endpoint = quinn::Endpoint::new(
-            quinn::EndpointConfig::default(),
+        let (udp, ids) = share.open().map_err(socket)?;
+        let endpoint = quinn::Endpoint::new_with_abstract_socket(
+            ids,
             Some(server),
-            udp_socket(config.address).map_err(socket)?,
+            udp,
             Arc::new(QuicRuntime),
         )
         .map_err(socket)?;

@@ -4,7 +4,8 @@
 //! Owns the QUIC endpoint's limits and the checks before a session exists:
 //! certificate, handshake deadline, Origin. Paths, tokens and what is said over
 //! a session belong to whoever accepts it. Browsers and this connector look the
-//! same from the server.
+//! same from the server. A server with several runtimes has a listener on each, on
+//! one port ([`SharedPort`]).
 
 mod arrivals;
 mod capsules;
@@ -28,6 +29,7 @@ pub use listener::{BindError, Incoming, Listener, ListenerConfig, RefuseError};
 pub use session::WebTransportSession;
 pub use streams::{WebTransportRecvStream, WebTransportSendStream};
 pub use trust::Trust;
+pub use udp::shared::{PortShare, SharedPort};
 
 /// The application protocol that TLS agrees on for HTTP/3.
 const ALPN_H3: &[u8] = b"h3";

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use web_transport_proto::{Capsule, Frame, StreamUni, VarInt, error_from_http3};
 
@@ -65,6 +66,9 @@ pub struct WebTransportSession {
 #[derive(Debug)]
 struct Shared {
     connection: quinn::Connection,
+    /// Where the session began: whoever closes it may be on another one, that ends
+    /// before its peer has read why.
+    runtime: Handle,
     end: Arc<End>,
     arrivals: Arrivals,
     /// Given to whoever closes the session.
@@ -96,13 +100,14 @@ impl Shared {
             .take();
         let connection = self.connection.clone();
         let reason = shortened(reason).to_owned();
-        match (tokio::runtime::Handle::try_current(), request) {
+        match request {
             // Bounded by its own deadline; the endpoint outlives it, as it holds
             // the connection.
-            (Ok(runtime), Some(request)) => {
-                runtime.spawn(say_goodbye(connection, request, code, reason));
+            Some(request) => {
+                let goodbye = say_goodbye(connection, request, code, reason);
+                self.runtime.spawn(goodbye);
             }
-            _ => connection.close(http3_code(code), reason.as_bytes()),
+            None => connection.close(http3_code(code), reason.as_bytes()),
         }
     }
 }
@@ -223,6 +228,7 @@ impl WebTransportSession {
             shared: Arc::new(Shared {
                 arrivals: Arrivals::new(connection.clone(), session),
                 connection,
+                runtime: Handle::current(),
                 end,
                 request: Mutex::new(Some(request.send)),
                 uni_header: header(&|bytes| StreamUni::WEBTRANSPORT.encode(bytes)),

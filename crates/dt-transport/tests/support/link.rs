@@ -86,10 +86,14 @@ pub(crate) struct Counts {
     pub(crate) overflow_packets: u64,
 }
 
+/// The sockets towards the server, by the clients that they are for.
+type Clients = HashMap<SocketAddr, Arc<UdpSocket>>;
+
 /// A running link; it ends when this is dropped.
 pub(crate) struct Link {
     address: SocketAddr,
     lines: [Arc<Mutex<Line>>; 2],
+    clients: Arc<Mutex<Clients>>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -105,9 +109,11 @@ impl Link {
             Arc::new(Mutex::new(Line::new(way, rng)))
         });
         let (stop, stopped) = tokio::sync::oneshot::channel();
+        let clients = Arc::default();
         let relay = Relay {
             server,
             lines: lines.clone(),
+            clients: Arc::clone(&clients),
             wake,
         };
         let thread = std::thread::spawn(move || {
@@ -125,6 +131,7 @@ impl Link {
         Self {
             address,
             lines,
+            clients,
             stop: Some(stop),
             thread: Some(thread),
         }
@@ -143,6 +150,12 @@ impl Link {
     /// What went towards the clients.
     pub(crate) fn down(&self) -> Counts {
         lock(&self.lines[1]).counts
+    }
+
+    /// From now on the server sees all clients at other addresses, of which they know
+    /// nothing: what a router does that has forgotten them.
+    pub(crate) fn forget_clients(&self) {
+        lock(&self.clients).clear();
     }
 
     /// From now on both ways are like this.
@@ -295,6 +308,7 @@ impl Line {
 struct Relay {
     server: SocketAddr,
     lines: [Arc<Mutex<Line>>; 2],
+    clients: Arc<Mutex<Clients>>,
     wake: Arc<Notify>,
 }
 
@@ -306,13 +320,13 @@ impl Relay {
 
     /// From the clients; a client that is new gets a socket towards the server.
     async fn take_in(&self, inner: Arc<UdpSocket>) {
-        let mut clients: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
         let mut tasks = tokio::task::JoinSet::new();
         let mut buffer = vec![0; 1 << 16];
         loop {
             let Ok((bytes, client)) = inner.recv_from(&mut buffer).await else {
                 continue;
             };
+            let mut clients = lock(&self.clients);
             let outer = clients.entry(client).or_insert_with(|| {
                 let outer = Arc::new(UdpSocket::from_std(socket()).unwrap());
                 let exit = Exit {
@@ -327,6 +341,7 @@ impl Relay {
                 socket: Arc::clone(outer),
                 to: self.server,
             };
+            drop(clients);
             lock(&self.lines[0]).put(&buffer[..bytes], exit, Instant::now());
             self.wake.notify_one();
         }

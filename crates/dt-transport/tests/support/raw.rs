@@ -4,13 +4,13 @@
 #![allow(dead_code)] // each test uses another part of it
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::crypto::rustls::QuicClientConfig;
 use tokio::time::timeout;
 use web_transport_proto::{ConnectError, ConnectResponse, Settings, VarInt};
 
-use super::pair::Server;
+use super::pair::{Certificate, Server};
 
 /// Frames and capsules are alike: a type, a length, and what is inside.
 pub(crate) fn frame(kind: u64, payload: &[u8]) -> Vec<u8> {
@@ -67,13 +67,17 @@ pub(crate) const GOOD: [(&str, &str); 5] = [
 /// A connection of such a client.
 pub(crate) struct Raw {
     pub(crate) connection: quinn::Connection,
-    _endpoint: quinn::Endpoint,
+    endpoint: quinn::Endpoint,
 }
 
 impl Raw {
     pub(crate) async fn connect(server: &Server) -> Self {
+        Self::connect_to(server.address(), &server.certificate).await
+    }
+
+    pub(crate) async fn connect_to(server: SocketAddr, certificate: &Certificate) -> Self {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(server.certificate.der()).unwrap();
+        roots.add(certificate.der()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -84,11 +88,19 @@ impl Raw {
         let crypto = QuicClientConfig::try_from(tls).unwrap();
         let config = quinn::ClientConfig::new(Arc::new(crypto));
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let connecting = endpoint.connect_with(config, server.address(), "localhost");
+        let connecting = endpoint.connect_with(config, server, "localhost");
         Self {
             connection: connecting.unwrap().await.unwrap(),
-            _endpoint: endpoint,
+            endpoint,
         }
+    }
+
+    /// Goes on from another UDP socket, as a program does whose network changes.
+    pub(crate) fn change_socket(&self) {
+        let before = self.endpoint.local_addr().unwrap();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        self.endpoint.rebind(socket).unwrap();
+        assert_ne!(self.endpoint.local_addr().unwrap(), before);
     }
 
     /// Says these bytes on a new stream one way, and leaves it open.

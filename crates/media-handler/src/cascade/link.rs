@@ -154,7 +154,13 @@ async fn run<S: Session>(
     tracing::info!(handler_id = %peer, "link up");
     let _down = Down { inner, peer, key };
     for (meeting, attachment) in inner.cascade.peers.link_up(peer, up) {
-        meeting.with(|s| s.attach(peer, attachment));
+        meeting.with(|s| {
+            // A newer link may have come up on another thread: the meeting has it, or
+            // is about to, and must not take this one for the newest.
+            if inner.cascade.peers.is_up(peer, key) {
+                s.attach(peer, attachment);
+            }
+        });
     }
     let link = Link {
         inner: Arc::clone(inner),

@@ -220,6 +220,13 @@ impl Peers {
         attached.collect()
     }
 
+    /// Whether this is the link with a handler that is up now.
+    pub(crate) fn is_up(&self, handler: HandlerId, key: SessionKey) -> bool {
+        let table = lock(&self.table);
+        let up = table.get(&handler).and_then(|peer| peer.up.as_ref());
+        up.is_some_and(|up| up.key == key)
+    }
+
     /// A link has ended. Gives the meetings that may have used it.
     pub(crate) fn link_down(&self, handler: HandlerId, key: SessionKey) -> Vec<Arc<Meeting>> {
         let mut table = lock(&self.table);

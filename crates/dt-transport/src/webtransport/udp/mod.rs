@@ -1,7 +1,12 @@
 //! What QUIC runs on here: tokio, with a socket that gives the kernel more at once
-//! ([`merging`]).
+//! ([`merging`]), and where asked several of them on one port: [`shared`] opens them,
+//! [`steering`] says which of them a packet belongs to, [`handing`] passes on what
+//! came to another one.
 
+mod handing;
 mod merging;
+pub(super) mod shared;
+mod steering;
 
 use std::{future::Future, io, net::UdpSocket, pin::Pin, sync::Arc, time::Instant};
 
