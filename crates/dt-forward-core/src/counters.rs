@@ -99,6 +99,12 @@ pub struct Counters {
     pub frames_in: u64,
     /// Frames of the stream carrier given to receivers, each copy counted.
     pub frames_out: u64,
+    /// Frames of the stream carrier that a receiver was not given because its path
+    /// or its device was thought to be too slow for them.
+    pub frames_left_out: u64,
+    /// Those that it was not given because the key frame before them was not, or its
+    /// stream was given up.
+    pub frames_without_key: u64,
     /// Bytes taken, headers included.
     pub bytes_in: u64,
     /// Bytes given, each copy counted, headers included.

@@ -339,6 +339,7 @@ impl EncodingState {
             let on = flow.on == Some(number);
             if on {
                 if !flow.takes(starts, upper) {
+                    outbox.counters.frames_left_out += 1;
                     continue;
                 }
                 let open = live.outs.get(&session).copied();
@@ -351,6 +352,8 @@ impl EncodingState {
             } else if !flow.waits_for(number) {
                 continue;
             }
+            // Who goes on with another encoding misses nothing of this one.
+            outbox.counters.frames_without_key += u64::from(on && !(newest && starts));
             if !newest {
                 continue;
             }

@@ -122,6 +122,11 @@ pub struct PathStats {
     pub received_packets: u64,
     /// Packets declared lost since the start.
     pub lost_packets: u64,
+    /// Datagrams in packets sent since the start; what was given to the session
+    /// beyond them waits or was dropped here.
+    pub sent_datagrams: u64,
+    /// Datagrams in packets received since the start, read here or not.
+    pub received_datagrams: u64,
     /// Bytes in the packets declared lost.
     pub lost_bytes: u64,
     /// How often the congestion controller was told of loss or of a mark.

@@ -424,6 +424,16 @@ impl State {
             counters.frames_out,
             before.frames_out,
         );
+        count(
+            "media_frames_left_out_total",
+            counters.frames_left_out,
+            before.frames_left_out,
+        );
+        count(
+            "media_frames_without_key_total",
+            counters.frames_without_key,
+            before.frames_without_key,
+        );
         count("media_bytes_in_total", counters.bytes_in, before.bytes_in);
         count(
             "media_bytes_out_total",

@@ -383,6 +383,8 @@ impl Session for WebTransportSession {
             sent_packets: path.sent_packets,
             received_packets: stats.udp_rx.datagrams,
             lost_packets: path.lost_packets,
+            sent_datagrams: stats.frame_tx.datagram,
+            received_datagrams: stats.frame_rx.datagram,
             lost_bytes: path.lost_bytes,
             congestion_events: path.congestion_events,
             congestion_window_bytes: path.cwnd,

@@ -1,10 +1,16 @@
 //! The process that is measured: a media handler behind a real listener, on one
 //! runtime of one thread as `darktower up` has it, and its controller.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use dt_ids::HandlerId;
-use dt_transport::webtransport::{Listener, ListenerConfig};
+use dt_transport::{
+    Session as _,
+    webtransport::{Listener, ListenerConfig, WebTransportSession},
+};
 use dt_wire::internal::Endpoint;
 use media_handler::{Config, MediaHandler};
 use rustls::{
@@ -14,9 +20,10 @@ use rustls::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    machine::{MEASURED_CORE, cpu_time, resident_bytes, stay_on},
+    counters::Counters,
+    machine::{MEASURED_CORE, cpu_time, dropped_packets, resident_bytes, stay_on},
     meeting::Controller,
-    orders::{Entrance, Sent, follow, say},
+    orders::{Entrance, Forwarded, Order, Sent, Wire, follow, say},
     scene::Scene,
 };
 
@@ -29,7 +36,12 @@ pub(crate) fn run(scene: &Scene) -> anyhow::Result<()> {
     runtime.block_on(serve(scene))
 }
 
+/// All that were let in, to ask their paths.
+type Sessions = Arc<Mutex<Vec<WebTransportSession>>>;
+
 async fn serve(scene: &Scene) -> anyhow::Result<()> {
+    let counters = Counters::install()?;
+    let sessions = Sessions::default();
     let id = HandlerId::random();
     let mut config = Config::new(id, Endpoint::default());
     if let Some(wait_max) = number("WAIT_US") {
@@ -54,12 +66,13 @@ async fn serve(scene: &Scene) -> anyhow::Result<()> {
         certificate: hash,
         clients,
     })?;
-    let serving = Arc::clone(&handler);
+    let (serving, open) = (Arc::clone(&handler), Arc::clone(&sessions));
     tokio::spawn(async move {
         while let Some(incoming) = listener.accept().await {
-            let handler = Arc::clone(&serving);
+            let (handler, open) = (Arc::clone(&serving), Arc::clone(&open));
             tokio::spawn(async move {
                 if let Ok(session) = incoming.accept().await {
+                    locked(&open).push(session.clone());
                     handler.serve(session).await;
                 }
             });
@@ -75,8 +88,30 @@ async fn serve(scene: &Scene) -> anyhow::Result<()> {
         if !order.answer(&figures)? {
             break;
         }
+        if order == Order::Rest {
+            say(&Forwarded {
+                counts: counters.settled().await?,
+                wire: wire(&locked(&sessions))?,
+            })?;
+        }
     }
     Ok(())
+}
+
+fn locked(sessions: &Sessions) -> std::sync::MutexGuard<'_, Vec<WebTransportSession>> {
+    sessions.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What all connections and the socket have counted.
+fn wire(sessions: &[WebTransportSession]) -> anyhow::Result<Wire> {
+    let mut wire = Wire {
+        packets_dropped: dropped_packets()?,
+        ..Wire::default()
+    };
+    for session in sessions {
+        wire.add(&session.path_stats());
+    }
+    Ok(wire)
 }
 
 fn number(name: &str) -> Option<u64> {

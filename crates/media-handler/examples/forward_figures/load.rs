@@ -2,7 +2,8 @@
 //! of its own, that send and receive as the plan says.
 
 use std::{
-    cell::RefCell,
+    cell::Cell,
+    collections::HashMap,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -19,20 +20,31 @@ use dt_transport::{
     webtransport::{Connector, ConnectorConfig, Trust, WebTransportSession},
 };
 use dt_wire::{
-    framing,
-    v1::{MediaClientMessage, MediaHello, media_client_message},
+    framing::{self, Framed},
+    v1::{
+        MediaClientMessage, MediaHello, MediaServerMessage, media_client_message,
+        media_server_message,
+    },
 };
 use tokio::{task::LocalSet, time::timeout};
 
 use crate::{
-    machine::{LOAD_CORE, cpu_time, stay_on},
-    orders::{Entrance, Order, Received, follow, hear, say},
+    counting::{Figures, Seen},
+    machine::{LOAD_CORE, dropped_packets, stay_on},
+    orders::{Entrance, Order, Settled, Wire, follow, hear, say},
     plan::{Carrier, DATAGRAM_BYTES},
     scene::{Feed, packets_of},
 };
 
 /// For one client to enter, with all others doing so.
 const ENTER_MAX: Duration = Duration::from_secs(20);
+/// All is quiet when nothing was sent and nothing came for so long: longer than a
+/// handler lets a frame wait, and a connection waits before it sends again.
+const QUIET: Duration = Duration::from_secs(1);
+/// Longer than this is not waited for it.
+const QUIET_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked.
+const QUIET_LOOK: Duration = Duration::from_millis(20);
 /// Somebody who speaks all the time.
 const VOICE: AudioLevel = AudioLevel {
     voice: true,
@@ -50,115 +62,104 @@ pub(crate) fn run() -> anyhow::Result<()> {
 }
 
 async fn drive(entrance: Entrance) -> anyhow::Result<()> {
-    let figures = Rc::new(Figures::default());
-    let began = Instant::now();
+    let figures = Rc::new(Figures::new());
     // Kept to the end: a session goes with its control stream.
     let mut kept = Vec::new();
     let mut sources = Vec::new();
     for client in &entrance.clients {
         let session = Inside::enter(&entrance, &client.token).await?;
         if client.receives {
-            receive(&session.session, &figures, began);
+            receive(&session.session, &figures);
         }
+        let mut asked = HashMap::new();
         for publication in &client.publishes {
+            let key_wanted = Rc::<Cell<bool>>::default();
+            asked.insert(publication.stream_id.clone(), Rc::clone(&key_wanted));
             sources.push(Source {
                 feed: publication.feed,
+                key_wanted,
                 stream_id: publication.stream_id.parse()?,
                 user: UserId(client.user_id),
                 number: StreamNumber::try_from(publication.stream_number)?,
                 session: session.session.clone(),
                 figures: Rc::clone(&figures),
-                began,
             });
         }
-        kept.push(session);
+        tokio::task::spawn_local(obey(session.control, asked));
+        kept.push((session.session, session.requests));
     }
     say(&"ready")?;
     let mut orders = follow();
     while let Some(order) = orders.recv().await {
-        if order == Order::Start {
-            for source in sources.drain(..) {
-                tokio::task::spawn_local(async move {
-                    if let Err(error) = source.send().await {
-                        eprintln!("a source ended: {error:#}");
-                    }
-                });
+        match order {
+            Order::Start => {
+                for source in sources.drain(..) {
+                    tokio::task::spawn_local(async move {
+                        if let Err(error) = source.send().await {
+                            eprintln!("a source ended: {error:#}");
+                        }
+                    });
+                }
+                say(&figures.mark()?)?;
             }
-        }
-        if !order.answer(&figures.take()?)? {
-            break;
+            Order::Mark => say(&figures.mark()?)?,
+            Order::Rest => {
+                say(&figures.look()?)?;
+                figures.stop_sending();
+                let last_after = become_quiet(&figures).await;
+                say(&Settled {
+                    last_after,
+                    wire: wire(&kept)?,
+                    ..figures.settled()
+                })?;
+            }
+            Order::Stop => {
+                say(&figures.look()?)?;
+                break;
+            }
         }
     }
     Ok(())
 }
 
-/// What was counted since the last mark.
-#[derive(Debug, Default)]
-struct Figures(RefCell<Counts>);
-
-#[derive(Debug, Default)]
-struct Counts {
-    expected: u64,
-    packets: u64,
-    bytes: u64,
-    /// Of packets, by steps of [`Counts::STEP`]; the last one holds all above.
-    latencies: Vec<u32>,
-}
-
-impl Counts {
-    const STEP: Duration = Duration::from_micros(20);
-    const STEPS: usize = 10_000;
-
-    fn percentile(&self, percent: u64) -> Duration {
-        let wanted = self.packets * percent / 100;
-        let mut seen = 0;
-        for (step, count) in (0..).zip(&self.latencies) {
-            seen += u64::from(*count);
-            if seen > wanted {
-                return Self::STEP * step;
-            }
+/// Waits for what is under way; how long after now the last of it came. `None` when
+/// there was no end of it in time.
+async fn become_quiet(figures: &Figures) -> Option<Duration> {
+    let began = Instant::now();
+    let (mut before, mut changed) = (figures.settled(), Duration::ZERO);
+    while began.elapsed() < QUIET_WITHIN {
+        tokio::time::sleep(QUIET_LOOK).await;
+        let counts = figures.settled();
+        if counts != before {
+            (before, changed) = (counts, began.elapsed());
         }
-        Duration::ZERO
+        if began.elapsed() >= changed + QUIET {
+            return Some(changed);
+        }
     }
+    None
 }
 
-impl Figures {
-    fn arrived(&self, packets: u64, bytes: usize, latency: Duration) {
-        let counts = &mut *self.0.borrow_mut();
-        counts.packets += packets;
-        counts.bytes += bytes as u64;
-        let step = latency.as_micros() / Counts::STEP.as_micros();
-        let step = usize::try_from(step)
-            .unwrap_or(usize::MAX)
-            .min(Counts::STEPS);
-        counts.latencies.resize(Counts::STEPS + 1, 0);
-        counts.latencies[step] += u32::try_from(packets).unwrap_or(0);
+/// What the connections and sockets of all clients have counted.
+fn wire(clients: &[Kept]) -> anyhow::Result<Wire> {
+    let mut wire = Wire {
+        packets_dropped: dropped_packets()?,
+        ..Wire::default()
+    };
+    for (session, _) in clients {
+        wire.add(&session.path_stats());
     }
-
-    fn sent(&self, packets: u32, receivers: u32) {
-        self.0.borrow_mut().expected += u64::from(packets) * u64::from(receivers);
-    }
-
-    fn take(&self) -> anyhow::Result<Received> {
-        let counts = std::mem::take(&mut *self.0.borrow_mut());
-        Ok(Received {
-            cpu: cpu_time()?,
-            expected: counts.expected,
-            packets: counts.packets,
-            bytes: counts.bytes,
-            p50: counts.percentile(50),
-            p99: counts.percentile(99),
-        })
-    }
+    Ok(wire)
 }
 
-/// One of them, with what must stay open.
+/// What lasts as long as a client.
+type Kept = (WebTransportSession, <WebTransportSession as Session>::Send);
+
+/// One that was let in, with its control stream.
 struct Inside {
     session: WebTransportSession,
-    _control: (
-        <WebTransportSession as Session>::Send,
-        <WebTransportSession as Session>::Recv,
-    ),
+    requests: <WebTransportSession as Session>::Send,
+    control: <WebTransportSession as Session>::Recv,
 }
 
 impl Inside {
@@ -186,56 +187,76 @@ impl Inside {
         anyhow::ensure!(answer.is_some(), "the handler let a client not in");
         Ok(Self {
             session,
-            _control: (send, recv),
+            requests: send,
+            control: recv,
         })
     }
 }
 
+/// Bytes of one message from a handler at most.
+const MESSAGE_BYTES_MAX: usize = 16 << 10;
+
+/// Makes the next frame of a stream one that can be begun with when the handler asks
+/// for it. What else it says is not for a load.
+async fn obey<R: RecvStream>(mut control: R, asked: HashMap<String, Rc<Cell<bool>>>) {
+    let mut decoder = framing::Decoder::new(MESSAGE_BYTES_MAX);
+    while let Ok(Some(chunk)) = control.read_chunk(4 << 10).await {
+        decoder.push(&chunk);
+        while let Ok(Some(framed)) = decoder.next() {
+            let Framed::Message(message) = framed else {
+                continue;
+            };
+            if let Ok((_, media_server_message::Body::RequestKeyframe(request))) =
+                MediaServerMessage::read(&message)
+                && let Some(wanted) = asked.get(&request.stream_id)
+            {
+                wanted.set(true);
+            }
+        }
+    }
+}
+
 /// Counts what comes by either carrier.
-fn receive(session: &WebTransportSession, figures: &Rc<Figures>, began: Instant) {
+fn receive(session: &WebTransportSession, figures: &Rc<Figures>) {
     let (by_datagram, counts) = (session.clone(), Rc::clone(figures));
     tokio::task::spawn_local(async move {
+        let mut seen = Seen::default();
         while let Ok(datagram) = by_datagram.recv_datagram().await {
-            if let Ok(header) = DatagramHeader::parse(&datagram) {
-                counts.arrived(1, datagram.len(), since(began, header.timestamp_us));
+            match DatagramHeader::parse(&datagram) {
+                Ok(header) => counts.datagram(&header, datagram.len(), &mut seen),
+                Err(_) => counts.padding(),
             }
         }
     });
     let (by_stream, counts) = (session.clone(), Rc::clone(figures));
     tokio::task::spawn_local(async move {
         while let Ok(stream) = by_stream.accept_uni().await {
-            tokio::task::spawn_local(read(stream, Rc::clone(&counts), began));
+            tokio::task::spawn_local(read(stream, Rc::clone(&counts)));
         }
     });
 }
 
-async fn read<R: RecvStream>(mut stream: R, figures: Rc<Figures>, began: Instant) {
+async fn read<R: RecvStream>(mut stream: R, figures: Rc<Figures>) {
     let mut parser = GroupParser::new(dt_frame::PAYLOAD_BYTES_MAX);
     while let Ok(Some(mut chunk)) = stream.read_chunk(64 << 10).await {
         while let Ok(Some(item)) = parser.next(&mut chunk) {
             if let GroupItem::Frame(header, payload) = item {
-                let latency = since(began, header.timestamp_us);
                 let packets = packets_of(payload.len());
-                figures.arrived(u64::from(packets), payload.len(), latency);
+                figures.frame(packets, payload.len(), header.timestamp_us);
             }
         }
     }
 }
 
-fn since(began: Instant, timestamp_us: u64) -> Duration {
-    began
-        .elapsed()
-        .saturating_sub(Duration::from_micros(timestamp_us))
-}
-
 struct Source {
     feed: Feed,
+    /// The handler asks for a frame to begin with.
+    key_wanted: Rc<Cell<bool>>,
     stream_id: StreamId,
     user: UserId,
     number: StreamNumber,
     session: WebTransportSession,
     figures: Rc<Figures>,
-    began: Instant,
 }
 
 impl Source {
@@ -253,29 +274,41 @@ impl Source {
         ticks
     }
 
-    fn now_us(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    /// The group of a frame, and whether the frame begins it.
+    fn place(&self, frame: u64, before: Option<(u64, u64)>) -> (u64, u64) {
+        let wanted = self.key_wanted.take();
+        match before {
+            None => (0, frame),
+            Some((group, began)) if frame - began < self.feed.group_frames && !wanted => {
+                (group, began)
+            }
+            Some((group, _)) => (group + 1, frame),
+        }
     }
 
     async fn send_datagrams(self) -> anyhow::Result<()> {
         let mut fragmenter = Fragmenter::new(self.user, self.number);
         let payload = Bytes::from(vec![0x5a; self.feed.frame_bytes]);
         let mut ticks = self.ticks();
+        let mut place = None;
         for frame in 0u64.. {
             ticks.tick().await;
+            if !self.figures.is_sending() {
+                break;
+            }
+            let (group, began) = *place.insert(self.place(frame, place));
             let frame = OutgoingFrame {
-                frame_type: self.frame_type(frame),
-                timestamp_us: self.now_us(),
+                frame_type: self.frame_type(frame == began),
+                timestamp_us: self.figures.now_us(),
                 discardable: false,
-                extension: self.extension(frame),
+                extension: self.extension(frame, group),
                 payload: payload.clone(),
             };
-            let mut packets = 0;
             for datagram in fragmenter.cut(&frame, DATAGRAM_BYTES)? {
+                self.figures
+                    .sent(Carrier::Datagrams, 1, self.feed.receivers);
                 self.session.send_datagram(datagram.to_bytes())?;
-                packets += 1;
             }
-            self.figures.sent(packets, self.feed.receivers);
         }
         Ok(())
     }
@@ -284,16 +317,21 @@ impl Source {
         let payload = Bytes::from(vec![0x5a; self.feed.frame_bytes]);
         let mut ticks = self.ticks();
         let mut stream = None;
+        let mut place = None;
         for frame in 0u64.. {
             ticks.tick().await;
-            if frame.is_multiple_of(self.feed.group_frames) {
+            if !self.figures.is_sending() {
+                break;
+            }
+            let (group, began) = *place.insert(self.place(frame, place));
+            if frame == began {
                 let mut opened = self.session.open_uni().await?;
                 let header = StreamHeader {
                     stream_id: self.stream_id,
                     codec: FourCc::Vp8,
                     encoding: Encoding::MIN,
                     screen: false,
-                    group: u32::try_from(frame / self.feed.group_frames)?,
+                    group: u32::try_from(group)?,
                 };
                 opened
                     .write(Bytes::copy_from_slice(&header.write()))
@@ -303,28 +341,32 @@ impl Source {
                 }
             }
             let header = FrameHeader {
-                frame_type: self.frame_type(frame),
+                frame_type: self.frame_type(frame == began),
                 stream_id: self.stream_id,
-                timestamp_us: self.now_us(),
+                timestamp_us: self.figures.now_us(),
                 sequence: frame,
                 payload_bytes: u32::try_from(payload.len())?,
                 flags: Flags::WHOLE,
-                extension: self.extension(frame),
+                extension: self.extension(frame, group),
             };
             let mut chunks = [Bytes::copy_from_slice(&header.write()), payload.clone()];
+            let packets = packets_of(payload.len());
+            self.figures
+                .sent(Carrier::Streams, packets, self.feed.receivers);
             if let Some(stream) = &mut stream {
                 stream.write_chunks(&mut chunks).await?;
             }
-            let packets = packets_of(payload.len());
-            self.figures.sent(packets, self.feed.receivers);
+        }
+        if let Some(stream) = &mut stream {
+            SendStream::finish(stream)?;
         }
         Ok(())
     }
 
-    const fn frame_type(&self, frame: u64) -> FrameType {
+    const fn frame_type(&self, begins: bool) -> FrameType {
         if self.feed.sound {
             FrameType::Audio
-        } else if frame.is_multiple_of(self.feed.group_frames) {
+        } else if begins {
             FrameType::VideoKey
         } else {
             FrameType::VideoDelta
@@ -332,12 +374,11 @@ impl Source {
     }
 
     #[allow(clippy::cast_possible_truncation)] // both count around
-    const fn extension(&self, frame: u64) -> Extension {
-        let group = (frame / self.feed.group_frames) as u16;
+    const fn extension(&self, frame: u64, group: u64) -> Extension {
         if self.feed.sound {
-            Extension::audio(VOICE, group)
+            Extension::audio(VOICE, group as u16)
         } else {
-            Extension::video(Encoding::MIN, 0, frame as u8, group)
+            Extension::video(Encoding::MIN, 0, frame as u8, group as u16)
         }
     }
 }

@@ -8,8 +8,11 @@
 //! the other: real clients on sockets of their own. Of several rounds the
 //! cheapest without loss is shown, for what else a machine does only adds.
 
+mod counters;
+mod counting;
 mod handler;
 mod load;
+mod losses;
 mod machine;
 mod meeting;
 mod orders;
@@ -112,12 +115,19 @@ impl Effort {
         raw.zip(handler).context("nothing was measured")
     }
 
-    /// The cheapest round of the handler alone.
+    /// The cheapest round of the handler alone, with the losses of all of them.
     fn measure_scene(&self, scene: &Scene) -> anyhow::Result<Outcome> {
         let rounds: Result<Vec<_>, _> = (0..self.rounds)
             .map(|_| run::handler(scene, self.stretch, None))
             .collect();
-        cheapest_whole(rounds?.into_iter()).context("nothing was measured")
+        let rounds = rounds?;
+        let losses = rounds.iter().map(|round| round.losses);
+        let losses = losses.reduce(|all, round| all.and(&round));
+        let best = cheapest_whole(rounds.iter().copied()).context("nothing was measured")?;
+        Ok(Outcome {
+            losses: losses.unwrap_or_default(),
+            ..best
+        })
     }
 }
 

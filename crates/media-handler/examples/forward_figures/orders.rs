@@ -2,12 +2,14 @@
 //! each one object of JSON.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, Write as _},
     sync::mpsc,
     thread,
     time::Duration,
 };
 
+use dt_transport::PathStats;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::scene::Feed;
@@ -18,12 +20,16 @@ pub(crate) enum Order {
     Start,
     /// Say the figures so far; those who count since a mark begin anew.
     Mark,
-    /// Say them once more and end.
+    /// Say them, send no more, and once nothing arrives any more say what became of
+    /// what was sent.
+    Rest,
+    /// Say the figures once more and end.
     Stop,
 }
 
 impl Order {
-    /// Says the figures; `false` when it was the last time.
+    /// Says the figures; `false` when it was the last time. What comes after a
+    /// rest is said by who rests.
     pub(crate) fn answer(self, figures: &impl Serialize) -> anyhow::Result<bool> {
         say(figures)?;
         Ok(self != Self::Stop)
@@ -44,13 +50,69 @@ pub(crate) struct Sent {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Received {
     pub(crate) cpu: Duration,
-    /// Packets that are to arrive, for what the sources have sent.
-    pub(crate) expected: u64,
     pub(crate) packets: u64,
     /// Media bytes.
     pub(crate) bytes: u64,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
+}
+
+/// Of one carrier, since the start: datagrams, or frames on streams.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    /// By sources.
+    pub(crate) sent: u64,
+    /// Copies that are to arrive for it.
+    pub(crate) expected: u64,
+    /// Different ones that arrived, whole.
+    pub(crate) arrived: u64,
+}
+
+/// What the process of the receivers says when all is quiet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Settled {
+    /// Packets of media that are to arrive for what was sent since the last mark,
+    /// and those that did.
+    pub(crate) expected: u64,
+    pub(crate) packets: u64,
+    pub(crate) datagrams: Tally,
+    pub(crate) frames: Tally,
+    /// Media in datagrams that was read, what came twice included.
+    pub(crate) datagrams_read: u64,
+    /// Datagrams without media that were read.
+    pub(crate) padding_read: u64,
+    /// From the end of sending to the last arrival; `None` when it did not become
+    /// quiet in time.
+    pub(crate) last_after: Option<Duration>,
+    pub(crate) wire: Wire,
+}
+
+/// What the connections and sockets of a process have counted since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wire {
+    pub(crate) datagrams_sent: u64,
+    pub(crate) datagrams_received: u64,
+    /// Packets that its connections took for lost.
+    pub(crate) packets_lost: u64,
+    /// Packets for which its sockets had no room when they came.
+    pub(crate) packets_dropped: u64,
+}
+
+impl Wire {
+    /// With what one more connection has counted.
+    pub(crate) const fn add(&mut self, path: &PathStats) {
+        self.datagrams_sent += path.sent_datagrams;
+        self.datagrams_received += path.received_datagrams;
+        self.packets_lost += path.lost_packets;
+    }
+}
+
+/// What the process that is measured says of what it left out, by the names of its
+/// metrics.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Forwarded {
+    pub(crate) counts: BTreeMap<String, u64>,
+    pub(crate) wire: Wire,
 }
 
 /// What clients need to get in.

@@ -158,6 +158,7 @@ pub(crate) fn rooms(effort: &Effort, report: &mut Report) -> anyhow::Result<()> 
         part: "rooms",
         receivers: Some(rooms * people),
         handler: Figures::from(&outcome),
+        losses: Some(outcome.losses),
         ..Record::default()
     })
 }
@@ -176,6 +177,7 @@ pub(crate) fn many(effort: &Effort, report: &mut Report) -> anyhow::Result<()> {
         part: "many",
         receivers: Some(receivers),
         handler: Figures::from(&outcome),
+        losses: Some(outcome.losses),
         goal: Some(10_000.0),
         bytes_a_stream: Some(bytes_a_stream.round()),
         ..Record::default()
@@ -184,15 +186,15 @@ pub(crate) fn many(effort: &Effort, report: &mut Report) -> anyhow::Result<()> {
 
 fn alone(outcome: &Outcome) {
     println!(
-        "  core of handler {:.1} % at {:.0} packets/s ({:.2} us a packet), p50 {:.2} ms, p99 {:.2} ms, lost {:.3} %, core of load {:.0} %",
+        "  core of handler {:.1} % at {:.0} packets/s ({:.2} us a packet), p50 {:.2} ms, p99 {:.2} ms, core of load {:.0} %",
         outcome.busy(),
         outcome.packets_per_s(),
         outcome.us_a_packet(),
         milliseconds(outcome.p50),
         milliseconds(outcome.p99),
-        (100.0 - outcome.delivered).max(0.0),
         outcome.load
     );
+    outcome.losses.print();
 }
 
 fn heading() {
@@ -222,6 +224,9 @@ fn line(
         handler.busy(),
         handler.load,
     );
+    if handler.losses.any() {
+        handler.losses.print();
+    }
     report.record(Record {
         goal,
         ..beside(part, plan, &raw, &handler, ours / least)
@@ -236,6 +241,7 @@ fn beside(part: &'static str, plan: &Plan, raw: &Outcome, handler: &Outcome, rat
         handler: Figures::from(handler),
         raw: Some(Figures::from(raw)),
         ratio: Some(rounded(ratio)),
+        losses: Some(handler.losses),
         ..Record::default()
     }
 }

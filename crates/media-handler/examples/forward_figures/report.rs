@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::{machine::load_average, run::Outcome};
+use crate::{losses::Losses, machine::load_average, run::Outcome};
 
 /// Where figures are recorded, if anywhere.
 pub(crate) struct Report(Option<File>);
@@ -33,6 +33,9 @@ pub(crate) struct Record {
     pub(crate) goal: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes_a_stream: Option<f64>,
+    /// Where what did not arrive was lost, from the start of sending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) losses: Option<Losses>,
     /// Of the whole machine when it was measured.
     pub(crate) load_average: f64,
 }

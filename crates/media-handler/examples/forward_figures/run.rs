@@ -12,7 +12,9 @@ use anyhow::Context as _;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    orders::{Entrance, Order, Received, Sent},
+    losses::Losses,
+    machine::UdpErrors,
+    orders::{Entrance, Forwarded, Order, Received, Sent, Settled},
     plan::Plan,
     quota::Quota,
     scene::Scene,
@@ -30,8 +32,10 @@ pub(crate) struct Outcome {
     /// Those that arrived; of a raw sender those that it sent.
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
-    /// Of what was sent, in percent.
+    /// Of what was sent in the stretch, in percent, once all was quiet.
     pub(crate) delivered: f64,
+    /// Of all that was sent from the start; of a raw sender nothing is known.
+    pub(crate) losses: Losses,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
     /// How busy the core of the load was, in percent.
@@ -66,6 +70,7 @@ pub(crate) fn handler(
     stretch: Duration,
     percent: Option<u32>,
 ) -> anyhow::Result<Outcome> {
+    let errors = UdpErrors::now();
     let mut handler = Child::start("handler", &[&serde_json::to_string(scene)?])?;
     let entrance: Entrance = handler.hear()?;
     let mut load = Child::start("load", &[])?;
@@ -81,15 +86,19 @@ pub(crate) fn handler(
     let (before, from): (Sent, Received) = (handler.order(Order::Mark)?, load.order(Order::Mark)?);
     let began = Instant::now();
     thread::sleep(stretch);
-    let (after, got): (Sent, Received) = (handler.order(Order::Stop)?, load.order(Order::Stop)?);
+    let (after, got): (Sent, Received) = (handler.order(Order::Mark)?, load.order(Order::Rest)?);
     let stretch = began.elapsed();
-    drop((handler, quota));
+    let settled: Settled = load.hear()?;
+    let _: Sent = handler.order(Order::Rest)?;
+    let forwarded: Forwarded = handler.hear()?;
+    drop((handler, load, quota));
     Ok(Outcome {
         cpu: after.cpu.saturating_sub(before.cpu),
         stretch,
         packets: got.packets,
         bytes: got.bytes,
-        delivered: got.packets as f64 * 100.0 / got.expected.max(1) as f64,
+        delivered: settled.packets as f64 * 100.0 / settled.expected.max(1) as f64,
+        losses: Losses::of(&settled, &forwarded, UdpErrors::now().since(errors)),
         p50: got.p50,
         p99: got.p99,
         load: share(got.cpu.saturating_sub(from.cpu), stretch),
@@ -116,6 +125,7 @@ pub(crate) fn raw(plan: &Plan, stretch: Duration) -> anyhow::Result<Outcome> {
         packets,
         bytes: packets * plan.raw_packet_bytes() as u64,
         delivered: got.packets as f64 * 100.0 / packets.max(1) as f64,
+        losses: Losses::default(),
         p50: Duration::ZERO,
         p99: Duration::ZERO,
         load: share(got.cpu.saturating_sub(from.cpu), stretch),
