@@ -317,12 +317,9 @@ impl Receiver {
             });
             // A tile that became smaller is no failure.
             grant.share = grant.share.min(best);
-            self.step(
-                &mut grant,
-                (most.slots[place], roomy.slots[place]),
-                at_once,
-                now,
-            );
+            let shares = (most.slots[place], roomy.slots[place]);
+            let total_bps = audio_bps + roomy.total_bps;
+            self.step(&mut grant, shares, total_bps, at_once, now);
             granted_bps += request.ask.cost(grant.share);
             // Its sender makes the smallest one smaller, if nobody wants more.
             let published = request.ask.published_bps;
@@ -350,11 +347,12 @@ impl Receiver {
         given
     }
 
-    /// What there is room for, and what with some to spare.
+    /// What there is room for, and what with some to spare, which is so much in all.
     fn step(
         &mut self,
         grant: &mut Grant,
         (most, roomy): (Share, Share),
+        total_bps: f64,
         at_once: bool,
         now: Instant,
     ) {
@@ -377,9 +375,11 @@ impl Receiver {
                 raised_at: grant.raised_at.filter(|_| !soon),
             };
         } else if roomy > grant.share {
-            // A path that carries far more than what was wrong is another one.
+            // A path that carries far more than what was wrong is another one, and far
+            // less than that was not wrong.
             let wider = self.budget_bps > WIDER * self.wrong_bps;
-            let up_after = if wider { UP_AFTER } else { self.up_after };
+            let other = wider || WIDER * total_bps < self.wrong_bps;
+            let up_after = if other { UP_AFTER } else { self.up_after };
             let since = *grant.room_since.get_or_insert(now);
             if at_once
                 || self.estimator.budget_bps().is_none()

@@ -20,8 +20,10 @@ const PICTURES_WAIT_MAX: Duration = Duration::from_millis(50);
 /// Nor to what waits here, where they are in nobody's way: a key frame takes a
 /// while, and is worth nothing without what follows it.
 const PICTURES_HELD_MAX: Duration = Duration::from_millis(300);
-/// Those that wait here are given up after so long: a newer one begins anew.
-const PICTURES_KEPT_MAX: Duration = Duration::from_millis(400);
+/// Those that wait here are given up after so long: a newer one begins anew. A far
+/// receiver's window needs some round trips to grow to a better picture's first frame,
+/// and to give that up half sent costs another one.
+const PICTURES_KEPT_MAX: Duration = Duration::from_millis(600);
 /// Sound is added to a queue up to this.
 const SOUND_WAIT_MAX: Duration = Duration::from_millis(500);
 /// What a transport may hold of pictures: as much as its path takes in this time,
@@ -254,7 +256,7 @@ mod tests {
             assert_eq!(carrier.offer(true, 2, 1, 100), 1);
             carrier.run(20);
         }
-        carrier.run(100);
+        carrier.run(300);
         let heard = carrier.sent(2);
         assert_eq!(heard.len(), 20);
         for (place, at) in (0u32..).zip(heard) {
@@ -262,7 +264,7 @@ mod tests {
             assert!(waited <= 100 * MS, "{place}: {waited:?}");
         }
         // What is late of the picture is not sent.
-        assert!(carrier.sent(1).len() < 20, "{}", carrier.sent(1).len());
+        assert!(carrier.sent(1).len() < 26, "{}", carrier.sent(1).len());
         assert!(!carrier.backlog.holds());
     }
 

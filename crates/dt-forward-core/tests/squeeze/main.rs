@@ -1,6 +1,6 @@
 //! Receivers behind narrow, lossy and changing links: seeded schedules on a
 //! virtual clock. A failing seed is printed; `SCHEDULES` sets how many are run,
-//! `SEED` the first one.
+//! `SEED` the first one, and with `SHOW` each squeeze is printed with its figures.
 
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss)] // a panic is how a test fails
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // of small numbers
@@ -25,13 +25,17 @@ const GOOD: Shape = Shape {
     stall: Duration::ZERO,
 };
 
+/// Seeds from here on: no rule was chosen by them. Those at 5000 and 9000 were used for
+/// that, and rates were found at 20,000.
+const FIRST_SEED: u64 = 70_000;
+
 fn schedules(count: u64) -> impl Iterator<Item = u64> {
     let number = |name| {
         std::env::var(name)
             .ok()
             .and_then(|n: String| n.parse::<u64>().ok())
     };
-    let first = number("SEED").unwrap_or(1);
+    let first = number("SEED").unwrap_or(FIRST_SEED);
     first..first + number("SCHEDULES").unwrap_or(count)
 }
 
@@ -134,6 +138,13 @@ impl Misses {
         let gap = longest_gap(&world, 0, 0, begin, end);
         let back = best_from(&world, 0, 0, end) - end;
         let peak = rtt_max(&world, 0, begin, end);
+        if std::env::var_os("SHOW").is_some() {
+            let base = world.receivers[0].link.shape.base;
+            println!(
+                "seed {seed}, base {base:?}, {:.1} s: sound {heard:.4}, longest gap {gap:.2} s, back after {back:.2} s, round trip {peak:.3} s at most",
+                end - begin
+            );
+        }
         self.schedules += 1;
         self.sound += u64::from(heard < 0.99);
         self.picture += u64::from(gap >= 2.0);
@@ -157,7 +168,8 @@ impl Misses {
 
         assert!((world.heard(1, 0.5, end + 6.0) - 1.0).abs() < 1e-9);
         // A key frame takes some round trips.
-        assert!(longest_gap(&world, 1, 0, 1.0, end + 8.0) < 0.25);
+        let gap = longest_gap(&world, 1, 0, 1.0, end + 8.0);
+        assert!(gap < 0.35, "the other one waits {gap} s for a picture");
         let others = switches(&world, 1, 0.0, end + 8.0);
         assert_eq!(others, 0, "the other one is left alone");
     }
@@ -180,7 +192,10 @@ fn a_squeezed_receiver_keeps_sound_and_a_moving_picture_and_is_back_within_five_
     for seed in schedules(1000) {
         misses.squeeze(seed, false);
     }
-    misses.judge([1, 2, 1, 8]);
+    // Behind far links most: their round trips are many until a better picture is
+    // asked for and its key frame has come through a window of the past. Of near ones
+    // some may have more in flight than they use when it begins.
+    misses.judge([2, 2, 2, 11]);
 }
 
 #[test]
@@ -189,8 +204,10 @@ fn on_the_datagram_carrier_too() {
     for seed in schedules(500) {
         misses.squeeze(seed, true);
     }
-    // What is left out of a picture on this carrier costs another key frame.
-    misses.judge([1, 3, 7, 5]);
+    // What is left out of a picture on this carrier costs another key frame. It is given
+    // to the transport piece by piece, so the window grows slower than on streams: of
+    // links with 60 ms and more a quarter are late, of others few.
+    misses.judge([1, 2, 10, 5]);
 }
 
 /// The receiver's machine stands still once a second, for a tenth of one at most:
