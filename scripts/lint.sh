@@ -11,6 +11,8 @@ say "rustfmt"
 cargo fmt --all --check
 cargo fmt -p darktower-crypto-wasm -p darktower-crypto-bindgen --manifest-path web/packages/crypto/Cargo.toml --check
 cargo fmt --manifest-path fuzz/Cargo.toml --check
+# Nothing else here reads the fuzzers' lock file.
+cargo metadata --locked --quiet --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 say "clippy"
 cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 say "eslint and prettier"
