@@ -21,6 +21,7 @@ use dt_transport::{
     RecvStream, SendStream, Session, SessionError,
     webtransport::{Limits, WebTransportSession},
 };
+use futures::FutureExt as _;
 use pair::Server;
 use raw::{DATA, GOOD, HEADERS, Raw, RawSession, frame, section, varint};
 use tokio::time::timeout;
@@ -228,6 +229,19 @@ async fn a_malformed_close_ends_its_own_session_at_once() {
         assert_eq!(code, H3_MESSAGE_ERROR, "{capsule:?}");
         assert!(matches!(served.closed().await, SessionError::Lost(_)));
     }
+}
+
+#[tokio::test]
+async fn a_strict_peer_reads_why_a_session_ends_before_anything_of_http3_is_taken_away() {
+    let server = Server::with(|_| {});
+    let (mut strict, served) = RawSession::open(&server).await;
+    served.close(6, "removed by the host");
+    drop(served);
+    let said = timeout(DEADLINE, strict.request.1.read_to_end(1 << 10)).await;
+    let close = [&6u32.to_be_bytes()[..], b"removed by the host"].concat();
+    assert_eq!(said.unwrap().unwrap(), frame(DATA, &frame(0x2843, &close)));
+    // A client must end the connection when its control stream is stopped.
+    assert_eq!(strict.control.stopped().now_or_never(), None);
 }
 
 #[tokio::test]

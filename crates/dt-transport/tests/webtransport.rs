@@ -212,6 +212,43 @@ async fn close_codes_and_reasons_arrive_on_either_side() {
 }
 
 #[tokio::test]
+async fn streams_that_are_open_when_a_session_is_closed_are_reset_before_the_peer_is_told() {
+    let server = server_with(|_| {});
+    let (client, served) = server.session().await;
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        let mut send = served.open_uni().await.unwrap();
+        send.write(Bytes::from_static(b"x")).await.unwrap();
+        let mut recv = client.accept_uni().await.unwrap();
+        recv.read_chunk(9).await.unwrap();
+        streams.push((send, recv));
+    }
+    let (dropped, finished) = (streams.pop().unwrap(), streams.pop().unwrap());
+    served.close(6, "removed by the host");
+    // Its owners learn of it a little later, and one thinks that all was well.
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let (mut send, mut end_of_finished) = finished;
+    assert_eq!(send.finish(), Err(StreamError::Closed));
+    let (send, mut end_of_dropped) = dropped;
+    drop(send);
+    let told = timeout(DEADLINE, client.closed()).await.unwrap();
+    assert!(matches!(told, SessionError::ClosedByPeer { code: 6, .. }));
+    for recv in [&mut end_of_finished, &mut end_of_dropped] {
+        assert_eq!(recv.read_chunk(9).await, Err(StreamError::Reset(0)));
+    }
+}
+
+#[tokio::test]
+async fn an_owner_that_keeps_its_stream_does_not_keep_the_session_from_closing() {
+    let server = server_with(|_| {});
+    let (client, served) = server.session().await;
+    let _kept = served.open_uni().await.unwrap();
+    served.close(6, "removed by the host");
+    let told = timeout(DEADLINE, client.closed()).await.unwrap();
+    assert!(matches!(told, SessionError::ClosedByPeer { code: 6, .. }));
+}
+
+#[tokio::test]
 async fn dropping_the_last_handle_closes_the_session_gracefully() {
     let server = server_with(|_| {});
     let (client, served) = server.session().await;

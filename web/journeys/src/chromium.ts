@@ -37,6 +37,7 @@ export class ChromiumDriver implements Driver {
   private constructor(page: Page) {
     this.page = page;
     page.on("console", (message) => this.console.push(`${message.type()}: ${message.text()}`));
+    page.on("crash", () => this.console.push("the page crashed"));
     page.on("pageerror", (error) => this.console.push(`uncaught: ${error.stack ?? error.message}`));
   }
 

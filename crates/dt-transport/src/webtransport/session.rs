@@ -13,7 +13,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 use web_transport_proto::{Capsule, Frame, StreamUni, VarInt, error_from_http3};
 
 use super::{
@@ -28,11 +31,16 @@ use crate::{PathStats, Session, SessionError, SessionInfo, StreamError};
 /// A peer is given so long at least to read why the session is closed.
 const CLOSE_LINGER_MIN: Duration = Duration::from_millis(100);
 
+/// Streams are given so long to end before the peer is told of the session's end.
+const STREAMS_LINGER_MAX: Duration = Duration::from_millis(50);
+
 /// How a session came to its end, known to all its parts.
 #[derive(Debug, Default)]
 pub(super) struct End {
     why: OnceLock<SessionError>,
     known: CancellationToken,
+    /// Which streams to the peer are open.
+    streams: TaskTracker,
 }
 
 impl End {
@@ -45,6 +53,21 @@ impl End {
 
     fn get(&self) -> Option<SessionError> {
         self.why.get().cloned()
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.known.is_cancelled()
+    }
+
+    /// Held while a stream to the peer is neither finished nor reset.
+    pub(super) fn open_stream(&self) -> TaskTrackerToken {
+        self.streams.token()
+    }
+
+    /// Waits until no stream to the peer is open.
+    async fn streams_over(&self) {
+        self.streams.close();
+        self.streams.wait().await;
     }
 
     /// Waits for it. Once the connection is lost it is known in an instant.
@@ -72,14 +95,22 @@ struct Shared {
     end: Arc<End>,
     arrivals: Arrivals,
     /// Given to whoever closes the session.
-    request: Mutex<Option<quinn::SendStream>>,
+    parting: Mutex<Option<Parting>>,
     /// What every stream and datagram begins with.
     uni_header: Bytes,
     bi_header: Bytes,
     datagram_header: Bytes,
     /// Bytes of datagrams that may wait to be sent.
     datagram_space: usize,
-    _control: Control,
+}
+
+/// What it takes to close a session so that the peer reads why.
+#[derive(Debug)]
+struct Parting {
+    request: quinn::SendStream,
+    /// A peer that loses these takes the connection for broken and reads nothing
+    /// more.
+    control: Control,
 }
 
 impl Drop for Shared {
@@ -93,18 +124,19 @@ impl Shared {
         if !self.end.set(SessionError::ClosedLocally) {
             return;
         }
-        let request = self
-            .request
+        let parting = self
+            .parting
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         let connection = self.connection.clone();
         let reason = shortened(reason).to_owned();
-        match request {
+        match parting {
             // Bounded by its own deadline; the endpoint outlives it, as it holds
             // the connection.
-            Some(request) => {
-                let goodbye = say_goodbye(connection, request, code, reason);
+            Some(parting) => {
+                let end = Arc::clone(&self.end);
+                let goodbye = say_goodbye(connection, end, parting, code, reason);
                 self.runtime.spawn(goodbye);
             }
             None => connection.close(http3_code(code), reason.as_bytes()),
@@ -122,12 +154,29 @@ fn shortened(reason: &str) -> &str {
 }
 
 /// Tells the peer by a capsule, and closes the connection once it was read.
+///
+/// First all streams are reset, as their owners drop them: the draft wants it so,
+/// and the page of a Chromium whose session ends over a stream that is open can
+/// crash (version 156).
 async fn say_goodbye(
     connection: quinn::Connection,
-    mut request: quinn::SendStream,
+    end: Arc<End>,
+    parting: Parting,
     code: u32,
     reason: String,
 ) {
+    let Parting {
+        mut request,
+        control: _open_until_then,
+    } = parting;
+    // An owner that keeps its stream longer has it reset by the connection's end.
+    let _ = tokio::time::timeout(STREAMS_LINGER_MAX, async {
+        tokio::select! {
+            () = end.streams_over() => {}
+            _ = connection.closed() => {}
+        }
+    })
+    .await;
     let linger = (connection.rtt() * 3).max(CLOSE_LINGER_MIN);
     let mut capsule = Vec::new();
     let close = Capsule::CloseWebTransportSession {
@@ -230,12 +279,14 @@ impl WebTransportSession {
                 connection,
                 runtime: Handle::current(),
                 end,
-                request: Mutex::new(Some(request.send)),
+                parting: Mutex::new(Some(Parting {
+                    request: request.send,
+                    control,
+                })),
                 uni_header: header(&|bytes| StreamUni::WEBTRANSPORT.encode(bytes)),
                 bi_header: header(&|bytes| Frame::WEBTRANSPORT.encode(bytes)),
                 datagram_header: quarter.into(),
                 datagram_space,
-                _control: control,
             }),
             info: Arc::new(info),
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use web_transport_proto::{error_from_http3, error_to_http3};
 
 use super::session::End;
@@ -25,16 +26,14 @@ fn application_code(code: quinn::VarInt) -> u32 {
 pub struct WebTransportSendStream {
     inner: quinn::SendStream,
     end: Arc<End>,
-    over: bool,
+    /// While it is neither finished nor reset.
+    open: Option<TaskTrackerToken>,
 }
 
 impl WebTransportSendStream {
-    pub(super) const fn new(inner: quinn::SendStream, end: Arc<End>) -> Self {
-        Self {
-            inner,
-            end,
-            over: false,
-        }
+    pub(super) fn new(inner: quinn::SendStream, end: Arc<End>) -> Self {
+        let open = Some(end.open_stream());
+        Self { inner, end, open }
     }
 
     /// Writes what precedes everything else; nothing of the application's
@@ -87,14 +86,18 @@ impl SendStream for WebTransportSendStream {
     }
 
     fn finish(&mut self) -> Result<(), StreamError> {
-        if std::mem::replace(&mut self.over, true) {
-            return Err(StreamError::Closed);
+        if self.end.is_known() {
+            // Too late for its end to arrive.
+            self.reset(0);
         }
+        let Some(_open) = self.open.take() else {
+            return Err(StreamError::Closed);
+        };
         self.inner.finish().map_err(|_| StreamError::Closed)
     }
 
     fn reset(&mut self, code: u32) {
-        if !std::mem::replace(&mut self.over, true) {
+        if let Some(_open) = self.open.take() {
             // Fails when the peer has stopped it, which is as good.
             let _ = self.inner.reset(http3_code(code));
         }

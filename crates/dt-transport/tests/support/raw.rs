@@ -140,7 +140,7 @@ impl Raw {
 pub(crate) struct RawSession {
     pub(crate) raw: Raw,
     pub(crate) request: (quinn::SendStream, quinn::RecvStream),
-    _control: quinn::SendStream,
+    pub(crate) control: quinn::SendStream,
 }
 
 impl RawSession {
@@ -156,7 +156,7 @@ impl RawSession {
         let session = Self {
             raw,
             request,
-            _control: control,
+            control,
         };
         (session, served.unwrap())
     }
