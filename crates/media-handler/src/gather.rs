@@ -26,7 +26,7 @@ impl Default for GatherConfig {
     fn default() -> Self {
         Self {
             wait_max: Duration::from_micros(2500),
-            busy_percent: 50,
+            busy_percent: 75,
         }
     }
 }
@@ -37,8 +37,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const SILENCE: Duration = Duration::from_millis(100);
 /// A shorter wait is none: timers are no finer.
 const WAIT_MIN: Duration = Duration::from_millis(1);
-/// What part of the whole wait a core that is wholly busy adds at each look.
-const STEP: f64 = 0.25;
+/// What part of the longest wait a core that is wholly busy adds at each look, and
+/// one that is idle takes away.
+const STEP: f64 = 0.125;
 
 /// The machine.
 #[derive(Debug)]
@@ -89,9 +90,11 @@ impl Gather {
 
     /// With the core busy for this part of the time.
     fn next_wait(&self, busy: f64) -> Duration {
-        let above = busy.min(1.0) - f64::from(self.config.busy_percent) / 100.0;
+        let wanted = f64::from(self.config.busy_percent.clamp(1, 99)) / 100.0;
+        let above = busy.min(1.0) - wanted;
+        let share = above / if above > 0.0 { 1.0 - wanted } else { wanted };
         let most = self.config.wait_max.as_secs_f64();
-        let wait = self.wait.as_secs_f64() + above * STEP * most;
+        let wait = self.wait.as_secs_f64() + share * STEP * most;
         Duration::from_secs_f64(wait.clamp(0.0, most))
     }
 }

@@ -10,7 +10,8 @@ export async function forwardFigures(): Promise<void> {
   const figures = join(dirname(process.env["DARKTOWER_BIN"] ?? ""), "examples/forward_figures");
   heading(
     "Forwarding: CPU of the media handler a packet, and of a raw sender in the same run",
-    "handler on one core, load on the other; raw: copied, AES-128-GCM, GSO with sendmmsg",
+    "handler on one core, load on the other; raw: copied, AES-128-GCM, GSO with sendmmsg; " +
+      "latency: among clients that run before all others on the load's core",
   );
   // It takes minutes: each line is shown as soon as it is there.
   const running = spawn(figures, { stdio: ["ignore", "inherit", "inherit"] });

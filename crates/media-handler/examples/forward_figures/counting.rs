@@ -3,12 +3,12 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
-    time::{Duration, Instant},
+    collections::{HashMap, HashSet},
+    time::{Duration, UNIX_EPOCH},
 };
 
-use dt_frame::{DatagramHeader, FrameType};
-use dt_ids::UserId;
+use dt_frame::{DatagramHeader, FrameHeader, FrameType};
+use dt_ids::{StreamId, UserId};
 
 use crate::{
     machine::cpu_time,
@@ -19,15 +19,23 @@ use crate::{
 /// Counts for all clients of this process.
 #[derive(Debug)]
 pub(crate) struct Figures {
-    began: Instant,
     counts: RefCell<Counts>,
+    own: Own,
     /// Sources go on.
     sending: Cell<bool>,
 }
 
+/// Who sends from this process. Only what they send is timed: other processes stamp
+/// theirs when they get to it.
+#[derive(Debug, Default)]
+pub(crate) struct Own {
+    pub(crate) users: HashSet<UserId>,
+    pub(crate) streams: HashSet<StreamId>,
+}
+
 #[derive(Debug, Default)]
 struct Counts {
-    /// In microseconds since the start, as frames are stamped.
+    /// In microseconds since the Unix epoch, as frames are stamped.
     marked_us: u64,
     /// Packets that were sent since the mark, a copy for each receiver.
     expected: u64,
@@ -36,7 +44,8 @@ struct Counts {
     /// Packets and bytes that arrived since the mark, whenever they were sent.
     packets: u64,
     bytes: u64,
-    /// Of packets, by steps of [`Counts::STEP`]; the last one holds all above.
+    /// Of packets of this process's own sources, by steps of [`Counts::STEP`]; the
+    /// last one holds all above.
     latencies: Vec<u32>,
     datagrams: Tally,
     frames: Tally,
@@ -49,7 +58,8 @@ impl Counts {
     const STEPS: usize = 10_000;
 
     fn percentile(&self, percent: u64) -> Duration {
-        let wanted = self.packets * percent / 100;
+        let timed: u64 = self.latencies.iter().map(|&count| u64::from(count)).sum();
+        let wanted = timed * percent / 100;
         let mut seen = 0;
         for (step, count) in (0..).zip(&self.latencies) {
             seen += u64::from(*count);
@@ -67,12 +77,15 @@ impl Counts {
         }
     }
 
-    fn arrived(&mut self, packets: u64, bytes: usize, sent_us: u64, now_us: u64) {
+    fn arrived(&mut self, packets: u64, bytes: usize, sent_us: u64) {
         self.packets += packets;
         self.bytes += bytes as u64;
         if sent_us >= self.marked_us {
             self.answered += packets;
         }
+    }
+
+    fn timed(&mut self, packets: u64, sent_us: u64, now_us: u64) {
         let latency = Duration::from_micros(now_us.saturating_sub(sent_us));
         let step = latency.as_micros() / Self::STEP.as_micros();
         let step = usize::try_from(step).unwrap_or(usize::MAX).min(Self::STEPS);
@@ -82,17 +95,12 @@ impl Counts {
 }
 
 impl Figures {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(own: Own) -> Self {
         Self {
-            began: Instant::now(),
+            own,
             counts: RefCell::default(),
             sending: Cell::new(true),
         }
-    }
-
-    /// What a frame that is sent now is stamped with.
-    pub(crate) fn now_us(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     pub(crate) const fn is_sending(&self) -> bool {
@@ -104,10 +112,12 @@ impl Figures {
         self.sending.set(false);
     }
 
-    /// A source sends these now: a frame on a stream, or datagrams.
-    pub(crate) fn sent(&self, carrier: Carrier, packets: u32, receivers: u32) {
+    /// A source sends these, stamped so: a frame on a stream, or datagrams.
+    pub(crate) fn sent(&self, carrier: Carrier, packets: u32, receivers: u32, sent_us: u64) {
         let counts = &mut *self.counts.borrow_mut();
-        counts.expected += u64::from(packets) * u64::from(receivers);
+        if sent_us >= counts.marked_us {
+            counts.expected += u64::from(packets) * u64::from(receivers);
+        }
         let sent = match carrier {
             Carrier::Datagrams => u64::from(packets),
             Carrier::Streams => 1,
@@ -118,21 +128,27 @@ impl Figures {
     }
 
     /// A whole frame came on a stream.
-    pub(crate) fn frame(&self, packets: u32, bytes: usize, sent_us: u64) {
-        let now_us = self.now_us();
+    pub(crate) fn frame(&self, header: &FrameHeader, packets: u32, bytes: usize) {
+        let now_us = now_us();
         let counts = &mut *self.counts.borrow_mut();
         counts.frames.arrived += 1;
-        counts.arrived(u64::from(packets), bytes, sent_us, now_us);
+        counts.arrived(u64::from(packets), bytes, header.timestamp_us);
+        if self.own.streams.contains(&header.stream_id) {
+            counts.timed(u64::from(packets), header.timestamp_us, now_us);
+        }
     }
 
     /// A datagram came, perhaps again.
     pub(crate) fn datagram(&self, header: &DatagramHeader, bytes: usize, seen: &mut Seen) {
-        let now_us = self.now_us();
+        let now_us = now_us();
         let counts = &mut *self.counts.borrow_mut();
         counts.datagrams_read += 1;
         if seen.is_new(header) {
             counts.datagrams.arrived += 1;
-            counts.arrived(1, bytes, header.timestamp_us, now_us);
+            counts.arrived(1, bytes, header.timestamp_us);
+            if self.own.users.contains(&header.user_id) {
+                counts.timed(1, header.timestamp_us, now_us);
+            }
         }
     }
 
@@ -141,13 +157,12 @@ impl Figures {
         self.counts.borrow_mut().padding_read += 1;
     }
 
-    /// What was counted since the last mark, which is now.
-    pub(crate) fn mark(&self) -> anyhow::Result<Received> {
+    /// What was counted since the last mark. The next is at this time, which is near.
+    pub(crate) fn mark(&self, since_us: u64) -> anyhow::Result<Received> {
         let received = self.look()?;
-        let now_us = self.now_us();
         let counts = &mut *self.counts.borrow_mut();
         *counts = Counts {
-            marked_us: now_us,
+            marked_us: since_us,
             datagrams: counts.datagrams,
             frames: counts.frames,
             datagrams_read: counts.datagrams_read,
@@ -182,6 +197,12 @@ impl Figures {
             ..Settled::default()
         }
     }
+}
+
+/// What a frame that is sent now is stamped with: the clock of all processes here.
+pub(crate) fn now_us() -> u64 {
+    let since = UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Which datagrams of sound a receiver has: they are sent again where some are

@@ -29,7 +29,7 @@ use dt_wire::{
 use tokio::{task::LocalSet, time::timeout};
 
 use crate::{
-    counting::{Figures, Seen},
+    counting::{Figures, Own, Seen, now_us},
     machine::{LOAD_CORE, dropped_packets, stay_on},
     orders::{Entrance, Order, Settled, Wire, follow, hear, say},
     plan::{Carrier, DATAGRAM_BYTES},
@@ -62,7 +62,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 }
 
 async fn drive(entrance: Entrance) -> anyhow::Result<()> {
-    let figures = Rc::new(Figures::new());
+    let figures = Rc::new(Figures::new(own(&entrance)?));
     // Kept to the end: a session goes with its control stream.
     let mut kept = Vec::new();
     let mut sources = Vec::new();
@@ -100,9 +100,9 @@ async fn drive(entrance: Entrance) -> anyhow::Result<()> {
                         }
                     });
                 }
-                say(&figures.mark()?)?;
+                say(&figures.mark(now_us())?)?;
             }
-            Order::Mark => say(&figures.mark()?)?,
+            Order::Mark { since_us } => say(&figures.mark(since_us)?)?,
             Order::Rest => {
                 say(&figures.look()?)?;
                 figures.stop_sending();
@@ -120,6 +120,17 @@ async fn drive(entrance: Entrance) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn own(entrance: &Entrance) -> anyhow::Result<Own> {
+    let mut own = Own::default();
+    for client in &entrance.clients {
+        own.users.insert(UserId(client.user_id));
+        for publication in &client.publishes {
+            own.streams.insert(publication.stream_id.parse()?);
+        }
+    }
+    Ok(own)
 }
 
 /// Waits for what is under way; how long after now the last of it came. `None` when
@@ -242,7 +253,7 @@ async fn read<R: RecvStream>(mut stream: R, figures: Rc<Figures>) {
         while let Ok(Some(item)) = parser.next(&mut chunk) {
             if let GroupItem::Frame(header, payload) = item {
                 let packets = packets_of(payload.len());
-                figures.frame(packets, payload.len(), header.timestamp_us);
+                figures.frame(&header, packets, payload.len());
             }
         }
     }
@@ -299,14 +310,15 @@ impl Source {
             let (group, began) = *place.insert(self.place(frame, place));
             let frame = OutgoingFrame {
                 frame_type: self.frame_type(frame == began),
-                timestamp_us: self.figures.now_us(),
+                timestamp_us: now_us(),
                 discardable: false,
                 extension: self.extension(frame, group),
                 payload: payload.clone(),
             };
+            let stamp = frame.timestamp_us;
             for datagram in fragmenter.cut(&frame, DATAGRAM_BYTES)? {
                 self.figures
-                    .sent(Carrier::Datagrams, 1, self.feed.receivers);
+                    .sent(Carrier::Datagrams, 1, self.feed.receivers, stamp);
                 self.session.send_datagram(datagram.to_bytes())?;
             }
         }
@@ -343,7 +355,7 @@ impl Source {
             let header = FrameHeader {
                 frame_type: self.frame_type(frame == began),
                 stream_id: self.stream_id,
-                timestamp_us: self.figures.now_us(),
+                timestamp_us: now_us(),
                 sequence: frame,
                 payload_bytes: u32::try_from(payload.len())?,
                 flags: Flags::WHOLE,
@@ -351,8 +363,9 @@ impl Source {
             };
             let mut chunks = [Bytes::copy_from_slice(&header.write()), payload.clone()];
             let packets = packets_of(payload.len());
+            let stamp = header.timestamp_us;
             self.figures
-                .sent(Carrier::Streams, packets, self.feed.receivers);
+                .sent(Carrier::Streams, packets, self.feed.receivers, stamp);
             if let Some(stream) = &mut stream {
                 stream.write_chunks(&mut chunks).await?;
             }

@@ -108,6 +108,7 @@ impl<'a> Controller<'a> {
             token: connection::mint(&self.key, &claims),
             user_id: self.users,
             receives: person.receives,
+            probe: person.probe,
             publishes,
         };
         Ok((participant, client))

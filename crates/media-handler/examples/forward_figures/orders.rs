@@ -12,14 +12,15 @@ use std::{
 use dt_transport::PathStats;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::scene::Feed;
+use crate::{counting::now_us, scene::Feed};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// Begin to send.
     Start,
-    /// Say the figures so far; those who count since a mark begin anew.
-    Mark,
+    /// Say the figures so far; those who count since a mark begin anew, with what is
+    /// stamped from this time on, in microseconds since the Unix epoch.
+    Mark { since_us: u64 },
     /// Say them, send no more, and once nothing arrives any more say what became of
     /// what was sent.
     Rest,
@@ -27,7 +28,17 @@ pub(crate) enum Order {
     Stop,
 }
 
+/// From an order to mark until it is followed everywhere.
+const MARK_AHEAD_US: u64 = 20_000;
+
 impl Order {
+    /// A mark at one time for all processes.
+    pub(crate) fn mark() -> Self {
+        Self::Mark {
+            since_us: now_us() + MARK_AHEAD_US,
+        }
+    }
+
     /// Says the figures; `false` when it was the last time. What comes after a
     /// rest is said by who rests.
     pub(crate) fn answer(self, figures: &impl Serialize) -> anyhow::Result<bool> {
@@ -68,6 +79,16 @@ pub(crate) struct Tally {
     pub(crate) arrived: u64,
 }
 
+impl Tally {
+    const fn and(self, other: Self) -> Self {
+        Self {
+            sent: self.sent + other.sent,
+            expected: self.expected + other.expected,
+            arrived: self.arrived + other.arrived,
+        }
+    }
+}
+
 /// What the process of the receivers says when all is quiet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Settled {
@@ -87,6 +108,22 @@ pub(crate) struct Settled {
     pub(crate) wire: Wire,
 }
 
+impl Settled {
+    /// Of two processes.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            expected: self.expected + other.expected,
+            packets: self.packets + other.packets,
+            datagrams: self.datagrams.and(other.datagrams),
+            frames: self.frames.and(other.frames),
+            datagrams_read: self.datagrams_read + other.datagrams_read,
+            padding_read: self.padding_read + other.padding_read,
+            last_after: self.last_after.zip(other.last_after).map(|(a, b)| a.max(b)),
+            wire: self.wire.and(other.wire),
+        }
+    }
+}
+
 /// What the connections and sockets of a process have counted since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Wire {
@@ -99,6 +136,15 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self {
+            datagrams_sent: self.datagrams_sent + other.datagrams_sent,
+            datagrams_received: self.datagrams_received + other.datagrams_received,
+            packets_lost: self.packets_lost + other.packets_lost,
+            packets_dropped: self.packets_dropped + other.packets_dropped,
+        }
+    }
+
     /// With what one more connection has counted.
     pub(crate) const fn add(&mut self, path: &PathStats) {
         self.datagrams_sent += path.sent_datagrams;
@@ -116,7 +162,7 @@ pub(crate) struct Forwarded {
 }
 
 /// What clients need to get in.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entrance {
     pub(crate) port: u16,
     pub(crate) certificate: [u8; 32],
@@ -129,6 +175,7 @@ pub(crate) struct Client {
     pub(crate) token: String,
     pub(crate) user_id: u64,
     pub(crate) receives: bool,
+    pub(crate) probe: bool,
     pub(crate) publishes: Vec<Publication>,
 }
 

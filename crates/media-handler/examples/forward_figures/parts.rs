@@ -99,7 +99,7 @@ pub(crate) fn saturation(effort: &Effort, report: &mut Report) -> anyhow::Result
     let mut rate = 54_000;
     loop {
         let scene = Scene::Fan(plan(rate));
-        let outcome = run::handler(&scene, effort.stretch, Some(SATURATED_PERCENT))?;
+        let outcome = carried_at_best(&scene, effort)?;
         println!(
             "  offered {:<8} delivered {:<7.2} % core of handler {:.0} %, of load {:.0} %",
             plan(rate).packets_per_s(),
@@ -108,6 +108,7 @@ pub(crate) fn saturation(effort: &Effort, report: &mut Report) -> anyhow::Result
             outcome.load
         );
         if outcome.delivered < CARRIED {
+            outcome.losses.print();
             break;
         }
         carried = Some((rate, outcome));
@@ -144,6 +145,22 @@ pub(crate) fn saturation(effort: &Effort, report: &mut Report) -> anyhow::Result
         offered_packets_per_s: Some(plan(rate).packets_per_s()),
         handler: Figures::from(&half),
         ..Record::default()
+    })
+}
+
+/// Of two rounds, the second only where the first carried too little: a machine that
+/// does something else for a moment is not at its limit.
+fn carried_at_best(scene: &Scene, effort: &Effort) -> anyhow::Result<Outcome> {
+    let round = || run::handler(scene, effort.stretch, Some(SATURATED_PERCENT));
+    let first = round()?;
+    if first.delivered >= CARRIED {
+        return Ok(first);
+    }
+    let second = round()?;
+    Ok(if second.delivered > first.delivered {
+        second
+    } else {
+        first
     })
 }
 

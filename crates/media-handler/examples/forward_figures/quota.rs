@@ -4,11 +4,14 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// Short, so that a process that has used up its share waits for little.
 const PERIOD_US: u32 = 5000;
 const NAME: &str = "forward_figures.";
+const FREED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A control group of its own; gone when this is, which must be after the process.
 pub(crate) struct Quota(PathBuf);
@@ -29,7 +32,7 @@ impl Quota {
             // The same for a process of a real-time class, where groups have one.
             if quota.0.join("cpu.rt_runtime_us").exists() {
                 quota.write("cpu.rt_period_us", PERIOD_US)?;
-                quota.write("cpu.rt_runtime_us", runtime)?;
+                quota.write_once_free("cpu.rt_runtime_us", runtime)?;
             }
             quota
         } else {
@@ -42,6 +45,20 @@ impl Quota {
         };
         quota.write("cgroup.procs", process)?;
         Ok(quota)
+    }
+
+    /// The share of a group that was removed comes back a little later.
+    fn write_once_free(&self, file: &str, what: u32) -> io::Result<()> {
+        let began = Instant::now();
+        loop {
+            let written = self.write(file, what);
+            let taken =
+                matches!(&written, Err(error) if error.kind() == io::ErrorKind::InvalidInput);
+            if !taken || began.elapsed() > FREED_WITHIN {
+                return written;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn write(&self, file: &str, what: impl ToString) -> io::Result<()> {

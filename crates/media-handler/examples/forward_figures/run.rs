@@ -4,6 +4,7 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::{ChildStdin, ChildStdout, Command, Stdio},
+    sync::LazyLock,
     thread,
     time::{Duration, Instant},
 };
@@ -72,23 +73,21 @@ pub(crate) fn handler(
 ) -> anyhow::Result<Outcome> {
     let errors = UdpErrors::now();
     let mut handler = Child::start("handler", &[&serde_json::to_string(scene)?])?;
-    let entrance: Entrance = handler.hear()?;
-    let mut load = Child::start("load", &[])?;
-    load.tell(&entrance)?;
-    let _ready: String = load.hear()?;
+    let mut load = Load::start(handler.hear()?)?;
     // Only now: entering is no part of what is measured.
     let process = handler.process.id();
     let quota = percent.map(|percent| Quota::give(process, percent));
     let quota = quota.transpose().context("no limit can be given here")?;
-    let empty: Sent = handler.order(Order::Mark)?;
+    let empty: Sent = handler.order(Order::mark())?;
     let _: Received = load.order(Order::Start)?;
     thread::sleep(WARM_UP);
-    let (before, from): (Sent, Received) = (handler.order(Order::Mark)?, load.order(Order::Mark)?);
+    let (before, from): (Sent, Received) =
+        (handler.order(Order::mark())?, load.order(Order::mark())?);
     let began = Instant::now();
     thread::sleep(stretch);
-    let (after, got): (Sent, Received) = (handler.order(Order::Mark)?, load.order(Order::Rest)?);
+    let (after, got): (Sent, Received) = (handler.order(Order::mark())?, load.order(Order::Rest)?);
     let stretch = began.elapsed();
-    let settled: Settled = load.hear()?;
+    let settled = load.settled()?;
     let _: Sent = handler.order(Order::Rest)?;
     let forwarded: Forwarded = handler.hear()?;
     drop((handler, load, quota));
@@ -113,7 +112,7 @@ pub(crate) fn raw(plan: &Plan, stretch: Duration) -> anyhow::Result<Outcome> {
     let ports: Vec<u16> = sinks.hear()?;
     let mut raw = Child::start("raw", &[&plan_text, &serde_json::to_string(&ports)?])?;
     thread::sleep(WARM_UP / 4);
-    let (before, from): (Sent, Received) = (raw.order(Order::Mark)?, sinks.order(Order::Mark)?);
+    let (before, from): (Sent, Received) = (raw.order(Order::mark())?, sinks.order(Order::mark())?);
     let began = Instant::now();
     thread::sleep(stretch);
     let (after, got): (Sent, Received) = (raw.order(Order::Stop)?, sinks.order(Order::Stop)?);
@@ -137,6 +136,58 @@ fn share(of: Duration, whole: Duration) -> f64 {
     of.as_secs_f64() * 100.0 / whole.as_secs_f64()
 }
 
+/// All clients, in two processes on one core: probes, which run before everybody
+/// else there, and the rest. Latency is what probes have among themselves: it holds
+/// nothing of the time for which a load waits for its own core.
+struct Load {
+    probes: Child,
+    others: Child,
+}
+
+impl Load {
+    /// All are inside when this is done.
+    fn start(entrance: Entrance) -> anyhow::Result<Self> {
+        let (probes, others) = entrance.clients.iter().cloned().partition(|one| one.probe);
+        let mut load = Self {
+            probes: Child::start_first("load", &[])?,
+            others: Child::start("load", &[])?,
+        };
+        for (child, clients) in [(&mut load.probes, probes), (&mut load.others, others)] {
+            child.tell(&Entrance {
+                clients,
+                ..entrance.clone()
+            })?;
+        }
+        let _ready: (String, String) = (load.probes.hear()?, load.others.hear()?);
+        Ok(load)
+    }
+
+    fn order(&mut self, order: Order) -> anyhow::Result<Received> {
+        self.probes.tell(&order)?;
+        self.others.tell(&order)?;
+        let (probes, others): (Received, Received) = (self.probes.hear()?, self.others.hear()?);
+        Ok(Received {
+            cpu: probes.cpu + others.cpu,
+            packets: probes.packets + others.packets,
+            bytes: probes.bytes + others.bytes,
+            ..probes
+        })
+    }
+
+    /// What is said behind the order to rest.
+    fn settled(&mut self) -> anyhow::Result<Settled> {
+        let (probes, others): (Settled, Settled) = (self.probes.hear()?, self.others.hear()?);
+        Ok(probes.and(others))
+    }
+}
+
+/// What runs a command before all others.
+fn before_others() -> Command {
+    let mut command = Command::new("chrt");
+    command.args(["--fifo", "1"]);
+    command
+}
+
 /// Another process of this program; killed when it is not needed any more.
 struct Child {
     process: std::process::Child,
@@ -146,7 +197,32 @@ struct Child {
 
 impl Child {
     fn start(role: &str, arguments: &[&str]) -> anyhow::Result<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
+        let program = Command::new(std::env::current_exe()?);
+        Self::spawn(program, role, arguments)
+    }
+
+    /// One that runs before all others on its core, where there is the right to it.
+    fn start_first(role: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        static ALLOWED: LazyLock<bool> = LazyLock::new(|| {
+            let tried = before_others().arg("true").stderr(Stdio::null()).status();
+            let allowed = tried.is_ok_and(|status| status.success());
+            if !allowed {
+                println!(
+                    "  (chrt may not be used: latency holds what the load waits for its core)"
+                );
+            }
+            allowed
+        });
+        if !*ALLOWED {
+            return Self::start(role, arguments);
+        }
+        let mut program = before_others();
+        program.arg(std::env::current_exe()?);
+        Self::spawn(program, role, arguments)
+    }
+
+    fn spawn(mut program: Command, role: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut process = program
             .arg(role)
             .args(arguments)
             .stdin(Stdio::piped())

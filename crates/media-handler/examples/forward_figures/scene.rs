@@ -39,7 +39,14 @@ pub(crate) struct Feed {
 pub(crate) struct Person {
     pub(crate) feeds: Vec<Feed>,
     pub(crate) receives: bool,
+    /// One of those by whom latency is measured.
+    pub(crate) probe: bool,
 }
+
+/// Of so many people one is a probe: few, for they have the core before all others.
+const PROBE_EVERY: u32 = 5;
+/// Which of them: the middle one, for a burst goes to receivers in their order.
+const PROBE: u32 = PROBE_EVERY / 2;
 
 /// Packets that carry so many bytes of media.
 pub(crate) const fn packets_of(frame_bytes: usize) -> u32 {
@@ -61,16 +68,19 @@ impl Scene {
 }
 
 fn listeners(count: u32) -> impl Iterator<Item = Person> {
-    (0..count).map(|_| Person {
+    (0..count).map(|number| Person {
         feeds: Vec::new(),
         receives: true,
+        probe: number % PROBE_EVERY == PROBE,
     })
 }
 
-fn source(feed: Feed) -> Person {
+fn source(number: u32, feed: Feed) -> Person {
     Person {
         feeds: vec![feed],
         receives: false,
+        // The first one too, which may be the only one.
+        probe: number.is_multiple_of(PROBE_EVERY),
     }
 }
 
@@ -91,7 +101,7 @@ fn fan(plan: &Plan) -> Vec<Person> {
         group_frames: 30,
         receivers: plan.receivers,
     };
-    let sources = (0..plan.sources()).map(|number| source(feed(number)));
+    let sources = (0..plan.sources()).map(|number| source(number, feed(number)));
     sources.chain(listeners(plan.receivers)).collect()
 }
 
@@ -125,6 +135,8 @@ fn room(number: u32, rooms: u32, people: u32) -> Vec<Person> {
                 ),
             ],
             receives: true,
+            // All of a room: what is timed is sent and received by probes.
+            probe: number % PROBE_EVERY == PROBE,
         }
     };
     (0..people).map(person).collect()
@@ -142,6 +154,6 @@ fn trickle(sources: u32, receivers: u32) -> Vec<Person> {
         group_frames: u64::MAX,
         receivers,
     };
-    let sources = (0..sources).map(|number| source(feed(number)));
+    let sources = (0..sources).map(|number| source(number, feed(number)));
     sources.chain(listeners(receivers)).collect()
 }
